@@ -1,0 +1,86 @@
+# `make` or `make help` lists what there is. Everything happens in this folder: .venv and .make; `make clean` removes both.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+.PHONY: help
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.ready: constraints.txt pyproject.toml tools/setup-venv
+	tools/setup-venv $(VENV)
+	touch $@
+
+.make/system: tools/apt-packages.txt tools/setup-system
+	tools/setup-system
+	mkdir -p $(@D) && touch $@
+
+# The system first: python3-venv, which the environment needs, is one of its packages.
+.PHONY: ready
+ready:
+	@$(MAKE) --no-print-directory .make/system
+	@$(MAKE) --no-print-directory $(VENV)/.ready
+
+.PHONY: demo
+demo: $(VENV)/.ready ## serve examples/orders.py at https://localhost:8443 and print curl lines
+	@exec $(BIN)/python tools/demo.py
+
+.PHONY: test
+test: ready ## all tests but the long ones
+	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+.PHONY: test-long
+test-long: ready ## the long ones: load, fuzz, matrices
+	$(BIN)/python -m pytest -m long --timeout=900 $(PYTEST_ARGS)
+
+.PHONY: coverage
+coverage: ready ## all tests but the long ones, with branch coverage of every process
+	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: $(VENV)/.ready ## ruff, mypy, import-linter, and what tools/check_repository.py knows
+	@status=0; \
+	run() { echo "== $$*"; "$$@" || status=1; }; \
+	run $(BIN)/ruff check; \
+	run $(BIN)/ruff format --check; \
+	run $(BIN)/mypy; \
+	run $(BIN)/lint-imports; \
+	run $(BIN)/python tools/check_repository.py; \
+	exit $$status
+
+.PHONY: format
+format: $(VENV)/.ready ## let ruff format everything
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+.PHONY: bench
+bench: ready ## compare with other servers; writes bench/results/
+	$(BIN)/python bench/run.py $(BENCH_ARGS)
+
+.PHONY: docs
+docs: $(VENV)/.ready ## write the reference pages from the source
+	$(BIN)/python tools/reference.py
+
+.PHONY: dist
+dist: $(VENV)/.ready ## build the wheel and the source archive into dist/
+	$(BIN)/python -m hatchling build
+
+# uv stays out of constraints.txt: nothing but this target needs it.
+.PHONY: constraints
+constraints: $(VENV)/.ready ## resolve all extras anew into constraints.txt, with hashes
+	test -x .make/uv/bin/uv || { $(BIN)/python -m venv .make/uv && .make/uv/bin/python -m pip --quiet install 'uv>=0.9'; }
+	.make/uv/bin/uv pip compile pyproject.toml --quiet --all-extras --universal --python-version 3.11 \
+	    --generate-hashes --no-emit-index-url --no-emit-find-links --upgrade \
+	    --custom-compile-command 'make constraints' --output-file constraints.txt
+
+.PHONY: clean
+clean: ## remove .venv, caches, results and the demo's state
+	rm -rf $(VENV) .make .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* dist build site
+	find src tests tools examples bench -name __pycache__ -type d -prune -exec rm -rf {} +
