@@ -19,8 +19,8 @@ def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
-    item: pytest.Item,  # noqa: ARG001 - pytest passes hook arguments by name
-    call: pytest.CallInfo[None],  # noqa: ARG001 - same
+    item: pytest.Item,
+    call: pytest.CallInfo[None],
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turn a skip in a test or fixture into a failure that keeps its reason."""
     report = yield
@@ -30,7 +30,7 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_make_collect_report(
-    collector: pytest.Collector,  # noqa: ARG001 - pytest passes hook arguments by name
+    collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """Turn a skipped module (``importorskip``) into an error."""
     report = yield

@@ -106,7 +106,7 @@ def error_classes() -> frozenset[str]:
 
 
 def error_pages(sources: Iterable[tuple[str, str]]) -> Iterator[Finding]:
-    """Each code that is raised has ``docs/errors/<code>.md``, and each page a code that stands in the source."""
+    """Each code that is raised has its page, and each page a code that stands in the source."""
     classes = error_classes()
     texts = dict(sources)
     for path, text in texts.items():
