@@ -1,0 +1,92 @@
+"""What a certificate says, for people, JSON and comparisons."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
+from sealgate.pki.keys import describe
+
+__all__ = ["Facts", "facts", "fingerprint", "issuer_key_hash", "names_of", "serial_text"]
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """SHA-256 of the DER, lower-case hex."""
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def issuer_key_hash(issuer: x509.Certificate) -> str:
+    """SHA-256 of the issuer's SubjectPublicKeyInfo: with the serial, the name of a certificate in revocation."""
+    der = issuer.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(der).hexdigest()
+
+
+def serial_text(certificate: x509.Certificate) -> str:
+    """The serial as upper-case hex of whole bytes, as openssl shows it."""
+    text = f"{certificate.serial_number:X}"
+    return text.zfill(len(text) + len(text) % 2)
+
+
+def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
+    """DNS names and IP addresses of the subject alternative name, in its order; the subject does not count."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(str(name.value) for name in names if isinstance(name, x509.DNSName | x509.IPAddress))
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A certificate at a glance. Texts are as the certificate has them: escape them for where they go."""
+
+    subject: str
+    issuer: str
+    names: tuple[str, ...]
+    serial: str
+    not_before: datetime
+    not_after: datetime
+    fingerprint: str
+    key: str
+    signature: str
+    authority: bool
+
+    def as_json(self) -> dict[str, object]:
+        """Plain data; dates as RFC 3339."""
+        return {
+            "subject": self.subject,
+            "issuer": self.issuer,
+            "names": list(self.names),
+            "serial": self.serial,
+            "not_before": self.not_before.isoformat(),
+            "not_after": self.not_after.isoformat(),
+            "fingerprint_sha256": self.fingerprint,
+            "key": self.key,
+            "signature": self.signature,
+            "authority": self.authority,
+        }
+
+
+def facts(certificate: x509.Certificate) -> Facts:
+    """What the certificate says of itself (nothing is verified here)."""
+    try:
+        authority = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        authority = False
+    digest = certificate.signature_hash_algorithm
+    return Facts(
+        subject=certificate.subject.rfc4514_string(),
+        issuer=certificate.issuer.rfc4514_string(),
+        names=names_of(certificate),
+        serial=serial_text(certificate),
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+        fingerprint=fingerprint(certificate),
+        key=describe(certificate.public_key()),
+        signature=digest.name if digest else certificate.signature_algorithm_oid.dotted_string,
+        authority=authority,
+    )

@@ -1,0 +1,176 @@
+"""Leaf certificates from the private authority: servers and clients.
+
+Pure: an issuer, a public key, names and the time come in, a certificate comes out. Profiles follow RFC 5280
+and the CA/Browser Forum's TLS Baseline Requirements where they make sense for a private authority.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from sealgate.errors import CertificateDates, CertificateError
+from sealgate.pki.authority import BACKDATE, Issuer, key_usage
+from sealgate.pki.keys import PublicKey, signature_hash
+
+__all__ = ["CLIENT_LIFETIME", "SERVER_LIFETIME", "alternative_names", "issue_client", "issue_server", "subject_for"]
+
+SERVER_LIFETIME = timedelta(days=47)
+CLIENT_LIFETIME = timedelta(days=90)
+_SHORTEST = timedelta(hours=1)
+_COMMON_NAME_MAX = 64
+"""RFC 5280, appendix A: ub-common-name."""
+
+# What OpenSSL takes for a host name in a subject and then holds against name constraints.
+_LIKE_A_HOST = re.compile(r"\w(?:[\w-]*\w)?(?:\.\w(?:[\w-]*\w)?)+", re.ASCII)
+
+
+def alternative_names(names: Sequence[str]) -> x509.SubjectAlternativeName:
+    """DNS names and IP addresses, in the order given."""
+    general: list[x509.GeneralName] = []
+    for name in names:
+        try:
+            general.append(x509.IPAddress(ipaddress.ip_address(name)))
+        except ValueError:
+            general.append(x509.DNSName(name))
+    return x509.SubjectAlternativeName(general)
+
+
+def subject_for(names: Sequence[str]) -> x509.Name:
+    """The first name that fits into a CommonName, else an empty subject."""
+    for name in names:
+        if len(name) <= _COMMON_NAME_MAX:
+            return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    return x509.Name([])
+
+
+def _dates(issuer: Issuer, now: datetime, lifetime: timedelta) -> tuple[datetime, datetime]:
+    """notBefore and notAfter, never outside the issuer's own.
+
+    Raises:
+        CertificateDates: ``clock-before-authority``, ``authority-expired``.
+    """
+    now = now.replace(microsecond=0)
+    first, last = issuer.certificate.not_valid_before_utc, issuer.certificate.not_valid_after_utc
+    if now < first:
+        raise CertificateDates(
+            "clock-before-authority",
+            f"the clock says {now:%Y-%m-%d %H:%M} UTC, and the private authority was made after that",
+            "set the machine's clock, then try again",
+            now=now.isoformat(),
+            not_before=first.isoformat(),
+        )
+    if now > last - _SHORTEST:
+        raise CertificateDates(
+            "authority-expired",
+            f"the private authority ended on {last:%Y-%m-%d}",
+            "make a new one with: sealgate cert renew --new-root, and let clients trust the new root",
+            not_after=last.isoformat(),
+        )
+    # The lifetime counts from now, but the last second is inclusive (RFC 5280 §4.1.2.5).
+    start = max(now - BACKDATE, first)
+    return start, min(start + lifetime - timedelta(seconds=1), last)
+
+
+def _leaf(
+    issuer: Issuer, public: PublicKey, subject: x509.Name, usage: x509.ObjectIdentifier, dates: tuple[datetime, datetime]
+) -> x509.CertificateBuilder:
+    above = issuer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.certificate.subject)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(dates[0])
+        .not_valid_after(dates[1])
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(
+            key_usage(signature=True, encipherment=isinstance(public, rsa.RSAPublicKey) and usage == ExtendedKeyUsageOID.SERVER_AUTH),
+            critical=True,
+        )
+        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(above), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+    )
+
+
+def issue_server(
+    issuer: Issuer, public: PublicKey, names: Sequence[str], *, now: datetime, lifetime: timedelta = SERVER_LIFETIME
+) -> x509.Certificate:
+    """A server's certificate.
+
+    Args:
+        issuer: the servers authority.
+        public: the server's key.
+        names: canonical DNS names (wildcards too) and IP addresses; at least one.
+        now: the present.
+        lifetime: of the certificate; cut where the issuer's ends.
+
+    Raises:
+        CertificateDates: ``clock-before-authority``, ``authority-expired``.
+    """
+    subject = subject_for(names)
+    builder = _leaf(issuer, public, subject, ExtendedKeyUsageOID.SERVER_AUTH, _dates(issuer, now, lifetime))
+    # RFC 5280 §4.2.1.6: critical where, and only where, the subject is empty.
+    builder = builder.add_extension(alternative_names(names), critical=not subject.rdns)
+    return builder.sign(issuer.key, signature_hash(issuer.key))
+
+
+def issue_client(
+    issuer: Issuer,
+    public: PublicKey,
+    name: str,
+    *,
+    now: datetime,
+    uris: Sequence[str] = (),
+    emails: Sequence[str] = (),
+    lifetime: timedelta = CLIENT_LIFETIME,
+) -> x509.Certificate:
+    """A client's certificate.
+
+    Args:
+        issuer: the clients authority.
+        public: the client's key.
+        name: its CommonName, 1 to 64 characters.
+        now: the present.
+        uris: URIs (``spiffe://...``) in the alternative names.
+        emails: mail addresses in the alternative names.
+        lifetime: of the certificate; cut where the issuer's ends.
+
+    Raises:
+        CertificateError: ``client-name``: empty, too long, control characters, or it looks like a host's name,
+            which the clients authority must not certify (OpenSSL would refuse the certificate).
+        CertificateDates: ``clock-before-authority``, ``authority-expired``.
+    """
+    _check_client_name(name)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    builder = _leaf(issuer, public, subject, ExtendedKeyUsageOID.CLIENT_AUTH, _dates(issuer, now, lifetime))
+    general: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri) for uri in uris]
+    general += [x509.RFC822Name(email) for email in emails]
+    if general:
+        builder = builder.add_extension(x509.SubjectAlternativeName(general), critical=False)
+    return builder.sign(issuer.key, signature_hash(issuer.key))
+
+
+def _check_client_name(name: str) -> None:
+    wrong = ""
+    if not 1 <= len(name) <= _COMMON_NAME_MAX:
+        wrong = f"is {len(name)} characters long"
+    elif not name.isprintable() or name != name.strip():
+        wrong = "has control characters or blanks around it"
+    elif _LIKE_A_HOST.fullmatch(name):
+        wrong = "looks like the name of a host"
+    if wrong:
+        raise CertificateError(
+            "client-name",
+            f"the client's name {name!a} {wrong}",
+            "use 1 to 64 characters without dots between words, such as worker-1 or worker-1@example.org",
+            name=name,
+        )

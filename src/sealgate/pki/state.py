@@ -1,0 +1,146 @@
+"""The state directory: its layout, who may touch it, and its lock.
+
+::
+
+    <state>/store.db                 what was issued (SQLite)
+    <state>/authorities/             root, servers, clients (see ``vault.py``)
+    <state>/live/server/<site>/      chain.pem, key.pem (see ``live.py``)
+    <state>/live/clients/            trust.pem, crl.pem
+    <state>/live/guard/              what the guard decides by
+    <state>/requests/<site>/         key and request of a certificate that somebody else will sign
+    <state>/imports/<site>/          chain and key that were imported
+    <state>/engines/ <state>/run/    the engine's files; sockets and pids
+    <state>/keeper.lock              held by who works on the state
+
+Directories are 0700, files 0600. Whoever could write here could put his own root where ours is, so a
+directory that others may write is refused, never mended in silence.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sealgate._system.files import (
+    FileLock,
+    check_not_writable_by_others,
+    private_directory,
+    translated,
+    write_atomic,
+)
+from sealgate.errors import StateError
+
+__all__ = ["State", "site_directory"]
+
+_UNSAFE = re.compile(r"[^a-z0-9.-]")
+_BESIDE_POLICY = ".sealgate"
+
+
+def site_directory(name: str) -> str:
+    """The directory name of a site: its first name with everything outside ``[a-z0-9.-]`` as ``_``."""
+    return _UNSAFE.sub("_", name.lower())
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """An opened state directory. Make one with :meth:`open`."""
+
+    path: Path
+    _lock: FileLock = field(repr=False, compare=False)
+
+    @classmethod
+    def open(cls, path: Path, *, create: bool = True) -> State:
+        """Open the state directory, making what is missing.
+
+        Args:
+            path: the directory.
+            create: make it and its parts; False only looks (nothing is written).
+
+        Raises:
+            StateError: ``state-missing`` (``create`` is False), ``state-full``, ``state-read-only``.
+            StateInsecure: ``state-insecure``: others may write it.
+        """
+        path = Path(path).absolute()
+        if not path.is_dir() and not create:
+            raise StateError(
+                "state-missing",
+                f"there is no state directory {path}",
+                "start once with: sealgate serve, or name the directory with --state",
+                path=str(path),
+            )
+        state = cls(path, FileLock(path / "keeper.lock"))
+        if create:
+            state._make()
+        with translated(path):
+            check_not_writable_by_others(path)
+        return state
+
+    def _make(self) -> None:
+        fresh = not self.path.exists()
+        private_directory(self.path)
+        if self.path.name == _BESIDE_POLICY and (fresh or not (self.path / ".gitignore").exists()):
+            # Keys must not end up in the user's repository because he typed `git add .`.
+            write_atomic(self.path / ".gitignore", b"*\n")
+        for part in (self.authorities, self.live, self.live_clients, self.live_guard, self.engines, self.run):
+            private_directory(part)
+
+    def lock(self) -> FileLock:
+        """The lock every writer of the state holds; ``with state.lock(): ...`` (may be nested).
+
+        Raises:
+            StateBusy: on entering, where another process holds it.
+        """
+        return self._lock
+
+    @property
+    def store(self) -> Path:
+        """The SQLite file."""
+        return self.path / "store.db"
+
+    @property
+    def authorities(self) -> Path:
+        """Root and issuing authorities."""
+        return self.path / "authorities"
+
+    @property
+    def root_pem(self) -> Path:
+        """The private root's certificate, for clients and trust stores."""
+        return self.authorities / "root" / "root.pem"
+
+    @property
+    def live(self) -> Path:
+        """What engines and the guard read."""
+        return self.path / "live"
+
+    def live_server(self, site: str) -> Path:
+        """The live directory of a site's certificate; ``site`` is its first name."""
+        return self.live / "server" / site_directory(site)
+
+    @property
+    def live_clients(self) -> Path:
+        """trust.pem and crl.pem for verifying clients."""
+        return self.live / "clients"
+
+    @property
+    def live_guard(self) -> Path:
+        """What the guard decides by."""
+        return self.live / "guard"
+
+    @property
+    def engines(self) -> Path:
+        """Rendered engine files."""
+        return self.path / "engines"
+
+    @property
+    def run(self) -> Path:
+        """Sockets and pids."""
+        return self.path / "run"
+
+    def requests(self, site: str) -> Path:
+        """Key and request waiting for a certificate from elsewhere."""
+        return self.path / "requests" / site_directory(site)
+
+    def imports(self, site: str) -> Path:
+        """The chain and key that ``cert import`` brought."""
+        return self.path / "imports" / site_directory(site)

@@ -1,0 +1,330 @@
+"""The store: what was issued, in SQLite, written by the holder of the state's lock alone.
+
+Guarantees: a certificate is in the store before anybody is handed it (``synchronous=FULL``; the row is on
+disk when :meth:`Store.add_certificate` returns), so none exists that could not be revoked. A file that is
+damaged, or was written by a newer Sealgate, is refused, never repaired by guessing.
+
+A rollback journal, no WAL: readers need no write access to the directory, and one file is the whole store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from sealgate._system.files import check_not_readable_by_others, translated
+from sealgate.errors import StateError
+from sealgate.pki.inspect import fingerprint, issuer_key_hash, names_of, serial_text
+
+__all__ = ["CertificateRow", "Event", "Kind", "Store"]
+
+Kind = Literal["server", "client", "imported"]
+
+_MIGRATIONS = (
+    """
+    CREATE TABLE authorities (
+        fingerprint TEXT PRIMARY KEY,
+        name        TEXT NOT NULL,
+        key_hash    TEXT NOT NULL,
+        not_before  TEXT NOT NULL,
+        not_after   TEXT NOT NULL,
+        pem         TEXT NOT NULL,
+        made_at     TEXT NOT NULL,
+        retired_at  TEXT
+    ) STRICT;
+    CREATE TABLE certificates (
+        fingerprint TEXT PRIMARY KEY,
+        kind        TEXT NOT NULL,
+        site        TEXT NOT NULL,
+        issuer_key  TEXT NOT NULL,
+        serial      TEXT NOT NULL,
+        subject     TEXT NOT NULL,
+        names       TEXT NOT NULL,
+        not_before  TEXT NOT NULL,
+        not_after   TEXT NOT NULL,
+        pem         TEXT NOT NULL,
+        issued_at   TEXT NOT NULL,
+        UNIQUE (issuer_key, serial)
+    ) STRICT;
+    CREATE INDEX certificates_by_kind ON certificates (kind, not_after);
+    CREATE TABLE events (
+        id      INTEGER PRIMARY KEY,
+        at      TEXT NOT NULL,
+        kind    TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        detail  TEXT NOT NULL
+    ) STRICT;
+    """,
+)
+"""Each entry brings the schema one version further; entries are only ever appended."""
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRow:
+    """One certificate of the store. ``serial`` is upper-case hex, ``issuer_key`` the SHA-256 of the issuer's SPKI."""
+
+    fingerprint: str
+    kind: Kind
+    site: str
+    issuer_key: str
+    serial: str
+    subject: str
+    names: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+    pem: str
+    issued_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, for people who ask later."""
+
+    at: datetime
+    kind: str
+    subject: str
+    detail: dict[str, object]
+
+
+def _row(  # noqa: PLR0913 - one for each column
+    mark: str,
+    kind: Kind,
+    site: str,
+    issuer_key: str,
+    serial: str,
+    subject: str,
+    names: str,
+    not_before: str,
+    not_after: str,
+    pem: str,
+    issued_at: str,
+) -> CertificateRow:
+    moments = (datetime.fromisoformat(text) for text in (not_before, not_after, issued_at))
+    first, last, issued = moments
+    return CertificateRow(
+        mark, kind, site, issuer_key, serial, subject, tuple(json.loads(names)), first, last, pem, issued
+    )
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds")
+
+
+class Store:
+    """The store of one state directory. Close it, or use it as a context manager."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: Path, *, read_only: bool = False) -> Store:
+        """Open (or make) the store and bring its schema up to date.
+
+        Raises:
+            StateError: ``store-damaged``, ``store-newer``, ``state-full``, ``state-read-only``, ``state-missing``.
+            StateInsecure: the file is open to others.
+        """
+        if not path.exists() and read_only:
+            raise StateError(
+                "state-missing", f"there is no store {path}", "start once with: sealgate serve", path=str(path)
+            )
+        with translated(path):
+            if not read_only:
+                # sqlite3 would make the file with the umask's mode.
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+            check_not_readable_by_others(path)
+        with _sqlite(path):
+            connection = sqlite3.connect(
+                f"{path.as_uri()}?mode={'ro' if read_only else 'rw'}", uri=True, isolation_level=None, timeout=5
+            )
+            store = cls(path, connection)
+            try:
+                store._prepare(read_only=read_only)
+            except BaseException:
+                connection.close()
+                raise
+        return store
+
+    def _prepare(self, *, read_only: bool) -> None:
+        execute = self._connection.execute
+        execute("PRAGMA synchronous=FULL")
+        execute("PRAGMA foreign_keys=ON")
+        execute("PRAGMA trusted_schema=OFF")
+        version = execute("PRAGMA user_version").fetchone()[0]
+        if version > len(_MIGRATIONS):
+            raise StateError(
+                "store-newer",
+                f"{self.path} was written by a newer Sealgate (schema {version}, this one knows {len(_MIGRATIONS)})",
+                "upgrade Sealgate, or bring back the state directory's backup",
+                path=str(self.path),
+            )
+        if execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+            raise _damaged(self.path)
+        if read_only:
+            return
+        for number in range(version, len(_MIGRATIONS)):
+            with self._transaction():
+                for statement in _MIGRATIONS[number].split(";"):
+                    execute(statement)
+                execute(f"PRAGMA user_version={number + 1}")
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with _sqlite(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def add_authorities(self, authorities: dict[str, x509.Certificate], *, now: datetime) -> None:
+        """Note the authorities in force, and retire all others; noting them again changes nothing.
+
+        Args:
+            authorities: by name: ``root``, ``servers``, ``clients``.
+            now: the present.
+        """
+        current = {fingerprint(certificate): (name, certificate) for name, certificate in authorities.items()}
+        rows = [
+            (
+                mark,
+                name,
+                hashlib.sha256(_public(certificate)).hexdigest(),
+                _iso(certificate.not_valid_before_utc),
+                _iso(certificate.not_valid_after_utc),
+                certificate.public_bytes(serialization.Encoding.PEM).decode(),
+                _iso(now),
+            )
+            for mark, (name, certificate) in current.items()
+        ]
+        with self._transaction():
+            known = {row[0] for row in self._connection.execute("SELECT fingerprint FROM authorities WHERE retired_at IS NULL")}
+            self._connection.executemany("INSERT OR IGNORE INTO authorities VALUES (?,?,?,?,?,?,?,NULL)", rows)
+            for old in known - set(current):
+                self._connection.execute("UPDATE authorities SET retired_at=? WHERE fingerprint=?", (_iso(now), old))
+            if known != set(current):
+                self._event("authority-made", rows[0][0], {"fingerprints": sorted(current)}, now)
+
+    def add_certificate(
+        self, certificate: x509.Certificate, *, kind: Kind, site: str, issuer: x509.Certificate | None, now: datetime
+    ) -> None:
+        """Put a certificate on disk before it is handed out. Adding it again changes nothing.
+
+        Args:
+            certificate: the leaf.
+            kind: what it is for.
+            site: the site's first name.
+            issuer: who signed it; None where that is not known (an import without its issuer).
+            now: the present.
+        """
+        mark = fingerprint(certificate)
+        row = (
+            mark,
+            kind,
+            site,
+            issuer_key_hash(issuer) if issuer is not None else "",
+            serial_text(certificate),
+            certificate.subject.rfc4514_string(),
+            json.dumps(names_of(certificate)),
+            _iso(certificate.not_valid_before_utc),
+            _iso(certificate.not_valid_after_utc),
+            certificate.public_bytes(serialization.Encoding.PEM).decode(),
+            _iso(now),
+        )
+        with self._transaction():
+            new = self._connection.execute("INSERT OR IGNORE INTO certificates VALUES (?,?,?,?,?,?,?,?,?,?,?)", row)
+            if new.rowcount:
+                self._event(f"certificate-{'imported' if kind == 'imported' else 'issued'}", mark, {"kind": kind, "site": site}, now)
+
+    def certificates(self, *, kind: Kind | None = None, site: str | None = None) -> list[CertificateRow]:
+        """All certificates, newest first; of one kind or site where named."""
+        query = (
+            "SELECT * FROM certificates WHERE (?1 IS NULL OR kind=?1) AND (?2 IS NULL OR site=?2)"
+            " ORDER BY issued_at DESC, rowid DESC"
+        )
+        with _sqlite(self.path):
+            rows = self._connection.execute(query, (kind, site)).fetchall()
+        return [_row(*row) for row in rows]
+
+    def add_event(self, kind: str, subject: str, *, now: datetime, **detail: object) -> None:
+        """Write down that something happened; ``detail`` never holds a secret."""
+        with self._transaction():
+            self._event(kind, subject, detail, now)
+
+    def events(self, *, limit: int = 100) -> list[Event]:
+        """The latest events, newest first."""
+        with _sqlite(self.path):
+            rows = self._connection.execute(
+                "SELECT at, kind, subject, detail FROM events ORDER BY id DESC LIMIT ?", (limit,)
+            ).fetchall()
+        return [Event(datetime.fromisoformat(row[0]), row[1], row[2], json.loads(row[3])) for row in rows]
+
+    def _event(self, kind: str, subject: str, detail: dict[str, object], now: datetime) -> None:
+        self._connection.execute(
+            "INSERT INTO events (at, kind, subject, detail) VALUES (?,?,?,?)",
+            (_iso(now), kind, subject, json.dumps(detail, sort_keys=True)),
+        )
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._connection.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _public(certificate: x509.Certificate) -> bytes:
+    return certificate.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+def _damaged(path: Path) -> StateError:
+    return StateError(
+        "store-damaged",
+        f"{path} is not a sound store",
+        "bring back its backup, or move it away: keys and live certificates stay, the list of what was issued is lost",
+        path=str(path),
+    )
+
+
+@contextlib.contextmanager
+def _sqlite(path: Path) -> Iterator[None]:
+    """Turn SQLite's word into ours."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorname", "")
+        if code.startswith("SQLITE_FULL"):
+            raise StateError(
+                "state-full", f"no space is left to write {path}", "free some space and try again", path=str(path)
+            ) from error
+        if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+            raise StateError(
+                "state-read-only", f"{path} cannot be written", "make it writable for this user", path=str(path)
+            ) from error
+        if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            raise StateError(
+                "store-locked", f"another program holds {path} open", "close it and try again", path=str(path)
+            ) from error
+        raise _damaged(path) from error
