@@ -31,10 +31,12 @@ __all__ = [
     "CertificateFiles",
     "Clients",
     "Endpoint",
+    "Expected",
     "Hsts",
     "Http",
     "Limits",
     "Listen",
+    "Model",
     "Policy",
     "Site",
     "Timeouts",
@@ -44,19 +46,33 @@ __all__ = [
     "is_loopback_name",
 ]
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
+# Bounded digits: int() refuses more than 4300 with a message of its own.
+_DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)(ms|s|m|h|d)", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_SIZE = re.compile(r"(\d+)(B|KiB|MiB|GiB)?", re.ASCII)
+_SIZE = re.compile(r"(\d{1,15})(B|KiB|MiB|GiB)?", re.ASCII)
 _BYTES = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _APP = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*(\(\))?")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII)
+_LONGEST_NAME = 253  # RFC 1035 §2.3.4, without the final dot
 # Bytes that would have to be escaped in one or the other server's configuration or in a URL.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a value should have been, in words for people; stands in a field's annotation.
+
+    ``bounds`` says how limits of the value are written: as they are, as durations or as sizes.
+    """
+
+    noun: str
+    example: str = ""
+    bounds: Literal["plain", "duration", "size"] = "plain"
+
+
 def _duration(value: object) -> object:
     if not isinstance(value, str):
-        raise ValueError("a duration is a text with a unit, such as \"30s\"")
+        raise ValueError("no text with a unit")
     match = _DURATION.fullmatch(value)
     if not match:
         raise ValueError("not a duration")
@@ -65,7 +81,7 @@ def _duration(value: object) -> object:
 
 def _size(value: object) -> object:
     if not isinstance(value, str):
-        raise ValueError("a size is a text with a unit, such as \"1MiB\"")
+        raise ValueError("no text with a unit")
     match = _SIZE.fullmatch(value)
     if not match:
         raise ValueError("not a size")
@@ -76,6 +92,7 @@ Duration = Annotated[
     float,
     BeforeValidator(_duration),
     Field(ge=0.01, le=366 * 86400),
+    Expected("a duration", "30s", "duration"),
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h|d)$", "examples": ["30s", "5m"]}),
 ]
 """Seconds; written as ``"500ms"``, ``"30s"``, ``"5m"``, ``"12h"``, ``"90d"``."""
@@ -84,6 +101,7 @@ Size = Annotated[
     int,
     BeforeValidator(_size),
     Field(ge=0, le=2**40),
+    Expected("a size", "1MiB", "size"),
     WithJsonSchema({"type": "string", "pattern": r"^\d+(B|KiB|MiB|GiB)?$", "examples": ["1MiB"]}),
 ]
 """Bytes; written as ``"16KiB"``, ``"1MiB"``."""
@@ -101,14 +119,18 @@ class Endpoint:
 
     @property
     def is_loopback(self) -> bool:
+        """Reachable from this machine only."""
         return ipaddress.ip_address(self.host).is_loopback
+
+
+_HOSTS = {"localhost": "127.0.0.1", "*": "0.0.0.0"}  # noqa: S104 - the user's own word
 
 
 def _endpoint(value: object) -> object:
     if isinstance(value, Endpoint):
         return value
     if not isinstance(value, str):
-        raise ValueError("an address is a text, such as \"127.0.0.1:8443\"")
+        raise ValueError("no text")
     host, colon, port = value.rpartition(":")
     if not colon or not re.fullmatch(r"\d{1,5}", port, re.ASCII) or not 1 <= int(port) <= 65535:
         raise ValueError("no port from 1 to 65535 after the last colon")
@@ -117,17 +139,19 @@ def _endpoint(value: object) -> object:
     elif ":" in host:
         raise ValueError("an IPv6 address stands in brackets before the port")
     try:
-        address = ipaddress.ip_address({"localhost": "127.0.0.1", "*": "0.0.0.0"}.get(host, host))  # noqa: S104 - the user's own word
+        address = ipaddress.ip_address(_HOSTS.get(host, host))
     except ValueError:
-        raise ValueError(f"{host!r} is not an IP address") from None
+        raise ValueError("not an IP address before the port") from None
     if "%" in str(address):
         raise ValueError("an address with a zone is not supported")
-    return Endpoint(str(address), int(port))
+    # ::ffff:127.0.0.1 is the same listener as 127.0.0.1, and must compare as such.
+    return Endpoint(str(getattr(address, "ipv4_mapped", None) or address), int(port))
 
 
 Address = Annotated[
     Endpoint,
     BeforeValidator(_endpoint),
+    Expected("an IP address and a port", "127.0.0.1:8443"),
     WithJsonSchema({"type": "string", "examples": ["127.0.0.1:8443", "[::1]:8443", "0.0.0.0:443"]}),
 ]
 
@@ -154,8 +178,13 @@ def canonical_name(value: str) -> str:
     Raises:
         ValueError: what is wrong, as a sentence part.
     """
+    if not value:
+        raise ValueError("an empty name")
     if _UNSAFE.search(value) or value != value.strip():
         raise ValueError("blank or control characters in a name")
+    if len(value) > _LONGEST_NAME:
+        # Before idna sees it: its work grows faster than its input.
+        raise ValueError("longer than 253 characters")
     bare = value[1:-1] if value.startswith("[") and value.endswith("]") else value
     if is_address(bare):
         address = ipaddress.ip_address(bare)
@@ -167,19 +196,21 @@ def canonical_name(value: str) -> str:
     wild, rest = ("*.", value[2:]) if value.startswith("*.") else ("", value)
     try:
         labels = idna.encode(rest.removesuffix("."), uts46=True, std3_rules=False).decode().lower().split(".")
-    except (idna.IDNAError, UnicodeError) as error:
-        raise ValueError(f"not a DNS name ({error})") from None
+    except (idna.IDNAError, UnicodeError):
+        raise ValueError("not a DNS name") from None
     if not all(_LABEL.fullmatch(label) for label in labels):
         raise ValueError("not a DNS name (letters, digits and inner hyphens)")
     if wild and len(labels) < 2:
         raise ValueError("a wildcard needs at least two labels after it")
     name = wild + ".".join(labels)
-    if len(name) > 253:
+    if len(name) > _LONGEST_NAME:
         raise ValueError("longer than 253 characters")
     return name
 
 
-Name = Annotated[StrictStr, AfterValidator(canonical_name)]
+Name = Annotated[
+    StrictStr, AfterValidator(canonical_name), Expected("a DNS name or an IP address", "api.example.com")
+]
 
 
 def _app(value: str) -> str:
@@ -229,6 +260,20 @@ def _url(value: str) -> str:
     return f"https://{host}" + ("" if port == 443 else f":{port}")
 
 
+App = Annotated[StrictStr, AfterValidator(_app), Expected("a module and its attribute", "orders:app")]
+File = Annotated[StrictStr, AfterValidator(_no_controls), Expected("a path", "certs/site.pem")]
+Upstream = Annotated[
+    StrictStr,
+    AfterValidator(_upstream),
+    Expected('"http://host:port", "https://host:port" or "unix:/path"', "http://127.0.0.1:9000"),
+]
+Url = Annotated[
+    StrictStr,
+    AfterValidator(_url),
+    Expected("https:// and a name, without a path", "https://api.example.com"),
+]
+
+
 class Model(BaseModel):
     """Frozen, strict, and nothing unknown."""
 
@@ -239,12 +284,12 @@ class Site(Model):
     """What is served, under which names, by which server."""
 
     names: Annotated[tuple[Name, ...], Field(min_length=1, max_length=1000)] = ("localhost",)
-    """DNS names (wildcards too) and IP addresses of the site; they are in the certificate, any other Host is 421."""
-    url: Annotated[StrictStr, AfterValidator(_url)] = ""
-    """What clients type where ports are mapped: "https://api.example.com"; default: first name and listen.https."""
-    app: Annotated[StrictStr, AfterValidator(_app)] = ""
+    """DNS names (wildcards too) and IP addresses; they are in the certificate, any other Host is 421."""
+    url: Url = ""
+    """What clients type where ports are mapped: "https://api.example.com"; default: first name and listener."""
+    app: App = ""
     """The application, "module:attribute", WSGI or ASGI (detected)."""
-    upstream: Annotated[StrictStr, AfterValidator(_upstream)] = ""
+    upstream: Upstream = ""
     """Or any other backend: "http://127.0.0.1:9000", "https://...", "unix:/run/app.sock"."""
     engine: Literal["envoy"] = "envoy"
     """The server that does TLS and HTTP."""
@@ -270,9 +315,9 @@ class Listen(Model):
 class CertificateFiles(Model):
     """A certificate that somebody else obtains and renews."""
 
-    chain: Annotated[StrictStr, AfterValidator(_no_controls)] = ""
+    chain: File = ""
     """PEM file: the certificate first, then its issuers."""
-    key: Annotated[StrictStr, AfterValidator(_no_controls)] = ""
+    key: File = ""
     """PEM file with the private key, readable by nobody else."""
 
 
@@ -289,8 +334,8 @@ class Certificate(Model):
 class Tls(Model):
     """Protocol versions, cipher suites and groups, by a dated profile."""
 
-    profile: StrictStr = "intermediate@6.0"
-    """modern@6.0 | intermediate@6.0."""
+    profile: Annotated[StrictStr, Expected("a profile", "intermediate@6.0")] = "intermediate@6.0"
+    """modern@6.0 | intermediate@6.0: dated data; a newer guideline is a new name, never a silent change."""
 
 
 class Hsts(Model):
@@ -313,9 +358,13 @@ class Http(Model):
 class Authority(Model):
     """An authority whose client certificates count."""
 
-    name: Annotated[StrictStr, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")] = "private"
+    name: Annotated[
+        StrictStr,
+        Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$"),
+        Expected("a name of lower-case letters, digits, dots and hyphens", "partners"),
+    ] = "private"
     """How rules and logs call it; "private" is Sealgate's own."""
-    file: Annotated[StrictStr, AfterValidator(_no_controls)] = ""
+    file: File = ""
     """PEM file of a foreign authority; empty for the private one."""
 
 
@@ -393,7 +442,7 @@ class Policy(Model):
         return self.listen.https[0].port
 
     def hsts_value(self, name: str) -> str:
-        """The Strict-Transport-Security value for one of the site's names; at most 300 s on loopback names."""
+        """The Strict-Transport-Security value for a name of the site; at most 300 s on loopback names."""
         hsts = self.http.hsts
         if is_loopback_name(name):
             return f"max-age={min(hsts.max_age, 300)}"

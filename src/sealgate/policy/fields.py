@@ -1,0 +1,161 @@
+"""The policy's own shape, asked of its models: which keys there are, and what each expects.
+
+The loader, the reference page and the environment overrides all read this; none keeps a list of keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from sealgate.policy.model import Expected
+from sealgate.policy.quoting import shown
+
+__all__ = ["Shape", "leaves", "shape_at", "shape_of"]
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What stands at one place of the policy."""
+
+    annotation: Any
+    metadata: tuple[Any, ...] = ()
+
+    @property
+    def model(self) -> type[BaseModel] | None:
+        """The table's model, where this is a table."""
+        kind = self.annotation
+        return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+    @property
+    def element(self) -> Shape | None:
+        """What the elements look like, where this is a list."""
+        return _bare(get_args(self.annotation)[0], ()) if get_origin(self.annotation) is tuple else None
+
+    @property
+    def choices(self) -> tuple[Any, ...]:
+        """The values allowed, where they can be counted."""
+        return get_args(self.annotation) if get_origin(self.annotation) is Literal else ()
+
+    def key(self, name: str) -> Shape | None:
+        """The shape of one key of this table."""
+        if self.model is None or name not in self.model.model_fields:
+            return None
+        info = self.model.model_fields[name]
+        return _bare(info.annotation, tuple(info.metadata))
+
+    @property
+    def words(self) -> Expected | None:
+        """The marker that the model put there, if any."""
+        return next((m for m in reversed(self.metadata) if isinstance(m, Expected)), None)
+
+    def expected(self, *, bounds: bool = True) -> str:
+        """What a value must be, as the end of a sentence that begins with "expected"."""
+        if self.choices:
+            return _either(self.choices)
+        if self.model is not None:
+            return "a table"
+        if self.element is not None:
+            return self._list()
+        limits = self._limits() if bounds else ""
+        if words := self.words:
+            such = f' such as "{words.example}"' if words.example and not limits else ""
+            return f"{words.noun}{limits}{such}"
+        return _KINDS.get(self.annotation, "something else") + limits
+
+    def _list(self) -> str:
+        words = self.element.words if self.element else None
+        least = " with at least one element" if self._bound("min_length") else ""
+        most = (
+            f" with exactly {self._bound('max_length')} element"
+            if least and self._bound("max_length") == 1
+            else ""
+        )
+        return (
+            "a list" + (most or least) + (f' such as ["{words.example}"]' if words and words.example else "")
+        )
+
+    def _bound(self, name: str) -> Any:  # noqa: ANN401 - annotated_types' markers are of several kinds
+        return next((getattr(m, name) for m in reversed(self.metadata) if hasattr(m, name)), None)
+
+    def _limits(self) -> str:
+        low, high = self._bound("ge"), self._bound("le")
+        if low is None or high is None:
+            return ""
+        how = self.words.bounds if self.words else "plain"
+        if low == high:
+            return f": {_bound_text(low, how)}"
+        return f" from {_bound_text(low, how)} to {_bound_text(high, how)}"
+
+
+def _bare(annotation: Any, metadata: tuple[Any, ...]) -> Shape:  # noqa: ANN401 - any annotation
+    """Without Annotated, and without the None of an optional."""
+    if get_origin(annotation) is Annotated:
+        inner, *more = get_args(annotation)
+        return _bare(inner, (*more, *metadata))
+    if get_origin(annotation) in {Union, UnionType}:
+        some = [a for a in get_args(annotation) if a is not NoneType]
+        if len(some) == 1:
+            return _bare(some[0], metadata)
+    return Shape(annotation, metadata)
+
+
+def _either(choices: tuple[Any, ...]) -> str:
+    names = [shown(c) for c in choices]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def _bound_text(value: float, how: str) -> str:
+    if how == "size":
+        return _scaled(value, ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")), "B")
+    if how == "duration":
+        milliseconds = round(value * 1000)
+        return _scaled(milliseconds, ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")), "ms")
+    return str(value)
+
+
+def _scaled(value: float, units: tuple[tuple[int, str], ...], smallest: str) -> str:
+    for factor, unit in units:
+        if value >= factor and value % factor == 0:
+            return f'"{int(value // factor)}{unit}"'
+    return f'"{int(value)}{smallest}"'
+
+
+def shape_of(model: type[BaseModel]) -> Shape:
+    """The shape of a whole policy."""
+    return Shape(model)
+
+
+def shape_at(root: Shape, path: tuple[str | int, ...]) -> Shape | None:
+    """The shape at a key path, or None where the policy has no such key."""
+    shape: Shape | None = root
+    for part in path:
+        if shape is None:
+            return None
+        shape = shape.element if isinstance(part, int) else shape.key(part)
+    return shape
+
+
+def leaves(
+    root: Shape, path: tuple[str, ...] = (), *, whole: type[BaseModel] | None = None
+) -> Iterator[tuple[tuple[str, ...], Shape]]:
+    """Every key that is not itself a table, with its path.
+
+    Args:
+        root: where to begin.
+        path: of ``root`` itself.
+        whole: tables of this kind count as one key, as lists do.
+    """
+    if root.model is None or root.model is whole:
+        yield path, root
+        return
+    for name in root.model.model_fields:
+        shape = root.key(name)
+        if shape is not None:
+            yield from leaves(shape, (*path, name), whole=whole)
