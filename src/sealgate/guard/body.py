@@ -1,0 +1,76 @@
+"""Request bodies of unknown length, for WSGI.
+
+PEP 3333 apps read as much as CONTENT_LENGTH says, and many read nothing where it is missing. A chunked upload
+(and over HTTP/2 any upload without content-length) has none, so it is taken in first, to a limit, and then has
+one.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+__all__ = ["ClosingBody", "TooLarge", "spool"]
+
+_IN_MEMORY = 1024 * 1024
+_PIECE = 64 * 1024
+
+
+class Readable(Protocol):
+    """What the server calls ``wsgi.input``."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes; none at the end."""
+
+
+class TooLarge(Exception):  # noqa: N818 - not a fault of ours: an answer
+    """The body is larger than the policy's ``limits.body``."""
+
+
+def spool(
+    stream: Readable, *, limit: int, directory: str | None = None
+) -> tuple[tempfile.SpooledTemporaryFile[bytes], int]:
+    """Take a whole body in; returns the file, rewound, and its size in bytes. The caller closes it.
+
+    Up to 1 MiB stays in memory, the rest is an unnamed file in ``directory`` (default: the system's).
+
+    Raises:
+        TooLarge: more than ``limit`` bytes came; the rest is not read.
+        OSError: the directory cannot be written or is full.
+    """
+    size = 0
+    file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=directory)  # noqa: SIM115 - the caller closes
+    try:
+        while piece := stream.read(min(_PIECE, limit + 1 - size)):
+            size += len(piece)
+            if size > limit:
+                raise TooLarge
+            file.write(piece)
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file, size
+
+
+class ClosingBody:
+    """An app's response that closes the spooled request body when the server is done with it."""
+
+    def __init__(self, inner: Iterable[bytes], file: tempfile.SpooledTemporaryFile[bytes]) -> None:
+        self._inner = inner
+        self._file = file
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._inner)
+
+    def close(self) -> None:
+        """Close the app's response, then the file, whatever the first does (PEP 3333)."""
+        try:
+            close: Callable[[], None] | None = getattr(self._inner, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self._file.close()

@@ -1,0 +1,85 @@
+"""The decision on one request: a pure function from the policy and the facts to yes or no.
+
+Adapters gather the facts (``wsgi.py``, ``asgi.py``; from where: ``sources.py``) and act on the answer. What the
+decision does not know it cannot use: facts carry no header that came from outside but Host.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sealgate.guard.host import is_site_host
+from sealgate.guard.path import NotCanonical, judge_target
+from sealgate.policy.problems import ProblemType, problem
+
+if TYPE_CHECKING:
+    from sealgate.guard.client import Client
+    from sealgate.guard.compiled import Compiled
+
+__all__ = [
+    "BODY_TOO_LARGE",
+    "PATH_MISMATCH",
+    "UNJUDGED",
+    "UNSPOOLED",
+    "Allow",
+    "Deny",
+    "Facts",
+    "decide",
+]
+
+_UNKNOWN_HOST = problem("unknown-host")
+_NOT_CANONICAL = problem("path-not-canonical")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known about a request.
+
+    ``host`` is the Host field's value, empty where there is none or more than one. ``target`` is the raw target
+    as received, as latin-1.
+    """
+
+    client: Client
+    method: str
+    host: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """Yes: the app may see it. ``path`` is decoded once, ``query`` is raw."""
+
+    client: Client
+    path: str
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """No: the answer for the caller, the ``reason`` for the log."""
+
+    problem: ProblemType
+    reason: str
+
+
+UNJUDGED = Deny(problem("internal-error"), "engine-facts-missing")
+"""The engine did not say what it promised to say: never guess, fail closed."""
+
+PATH_MISMATCH = Deny(problem("internal-error"), "path-mismatch")
+"""The path that arrived is not the decoded form of the one that the engine announced."""
+
+BODY_TOO_LARGE = Deny(problem("body-too-large"), "body-limit")
+
+UNSPOOLED = Deny(problem("internal-error"), "spool-directory")
+"""A body of unknown length could not be kept: no place to write, or no room."""
+
+
+def decide(compiled: Compiled, facts: Facts) -> Allow | Deny:
+    """Judge one request; the first rule that denies answers."""
+    if not is_site_host(compiled, facts.host):
+        return Deny(_UNKNOWN_HOST, "host")
+    target = judge_target(facts.method, facts.target)
+    if isinstance(target, NotCanonical):
+        return Deny(_NOT_CANONICAL, target.reason)
+    return Allow(facts.client, target.path, target.query)

@@ -1,0 +1,49 @@
+"""One line per denial, which hostile input cannot break and which holds no secret.
+
+No query string, no header value but the engine's own request id, the path cut and escaped: JSON in ASCII.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sealgate.guard.decision import Deny
+
+__all__ = ["Log", "denial", "to_stderr"]
+
+Log = Callable[[Mapping[str, object]], None]
+"""Takes one event; must not raise."""
+
+_LONGEST_PATH = 256
+_LONGEST_WORD = 64
+
+
+def denial(deny: Deny, *, address: str, method: str, target: str, request_id: str) -> dict[str, object]:
+    """The event of one denial.
+
+    ``target`` is the raw target; what follows its first ``?`` is left out, as queries carry tokens.
+    """
+    path = target.partition("?")[0]
+    return {
+        "event": "denied",
+        "code": deny.problem.slug,
+        "rule": deny.reason,
+        "status": deny.problem.status,
+        "client": address,
+        "method": method[:_LONGEST_WORD],
+        "path": path if len(path) <= _LONGEST_PATH else path[:_LONGEST_PATH] + "…",
+        "request_id": request_id[:_LONGEST_WORD],
+    }
+
+
+def to_stderr(event: Mapping[str, object]) -> None:
+    """Write one JSON line; a closed stderr must not turn a refusal into a crash."""
+    try:
+        sys.stderr.write(json.dumps(event) + "\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass

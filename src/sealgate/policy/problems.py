@@ -1,0 +1,139 @@
+"""Every answer that says no, as data: RFC 9457 problem types, shared by the guard and the engines.
+
+A ``detail`` tells a caller what to mend and an attacker nothing: it names no rule, no version, no name that
+was not asked for. Each type has its page: ``docs/problems/<slug>.md``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+__all__ = ["CONTENT_TYPE", "PROBLEMS", "ProblemType", "problem"]
+
+CONTENT_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """One kind of refusal.
+
+    ``slug`` is stable: scripts compare ``type``. ``status`` is the HTTP status, ``title`` the same for every
+    occurrence, ``detail`` the way out.
+    """
+
+    slug: str
+    status: int
+    title: str
+    detail: str
+
+    @property
+    def type(self) -> str:
+        """The stable URN of RFC 9457 §3.1.1."""
+        return f"urn:problem-type:sealgate:{self.slug}"
+
+    def as_dict(self) -> dict[str, str | int]:
+        """The members of the JSON object, in the order people read them."""
+        return {"type": self.type, "title": self.title, "status": self.status, "detail": self.detail}
+
+    def as_json(self) -> bytes:
+        """The body of an answer: ASCII only, one line, with a final newline for terminals."""
+        return json.dumps(self.as_dict()).encode("ascii") + b"\n"
+
+
+_TABLE = (
+    ProblemType(
+        "bad-request",
+        400,
+        "The request is not valid HTTP",
+        "Send one well-formed HTTP request: one Host, one length, no stray bytes.",
+    ),
+    ProblemType(
+        "path-not-canonical",
+        400,
+        "The path is not canonical",
+        "Send the path without '.', '..' or empty segments, and percent-encode exactly what RFC 3986 asks for; "
+        "encoded slashes, backslashes, dots and control characters are not accepted.",
+    ),
+    ProblemType(
+        "client-certificate-required",
+        401,
+        "A client certificate is required",
+        "Connect with a certificate that this service's client authority has issued.",
+    ),
+    ProblemType(
+        "plain-http-refused",
+        403,
+        "Plain HTTP is refused",
+        "Use https:// instead. If this request carried a password, key or token, replace it: it was readable "
+        "on the way.",
+    ),
+    ProblemType(
+        "upgrade-refused",
+        403,
+        "This upgrade is not offered",
+        "Send a plain HTTP request; WebSocket or other protocols are not offered here.",
+    ),
+    ProblemType(
+        "request-timeout",
+        408,
+        "The request took too long to arrive",
+        "Send the whole request without long pauses; it may be repeated.",
+    ),
+    ProblemType(
+        "body-too-large",
+        413,
+        "The request body is too large",
+        "Send a smaller body, or split it into several requests.",
+    ),
+    ProblemType(
+        "unknown-host",
+        421,
+        "This host is not served here",
+        "Use the name and port of the service's published URL.",
+    ),
+    ProblemType(
+        "http-version-unsupported",
+        426,
+        "This version of HTTP is not supported",
+        "Use HTTP/1.1 or HTTP/2.",
+    ),
+    ProblemType(
+        "headers-too-large",
+        431,
+        "The request header fields are too large",
+        "Send fewer or shorter header fields; cookies are the usual cause.",
+    ),
+    ProblemType(
+        "internal-error",
+        500,
+        "The service could not judge the request",
+        "This is not the caller's mistake; try again later and tell whoever runs the service.",
+    ),
+    ProblemType(
+        "app-unavailable",
+        503,
+        "The application is not available",
+        "Try again in a few seconds; it is being started or restarted.",
+    ),
+    ProblemType(
+        "app-timeout",
+        504,
+        "The application did not answer in time",
+        "Try again later; whether the request had an effect is not known.",
+    ),
+)
+
+PROBLEMS: Mapping[str, ProblemType] = MappingProxyType({entry.slug: entry for entry in _TABLE})
+"""Every problem type by its slug."""
+
+
+def problem(slug: str) -> ProblemType:
+    """The problem type of that slug.
+
+    Raises:
+        KeyError: no such type; a mistake in Sealgate, never in a request.
+    """
+    return PROBLEMS[slug]
