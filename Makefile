@@ -18,6 +18,11 @@ $(VENV)/.ready: constraints.txt pyproject.toml tools/setup-venv
 	tools/setup-venv $(VENV)
 	touch $@
 
+# Less than half of it, for those who only want to look.
+$(VENV)/.demo: constraints.txt pyproject.toml tools/setup-venv
+	tools/setup-venv $(VENV) gateway falcon
+	touch $@
+
 .make/system: tools/apt-packages.txt tools/setup-system
 	tools/setup-system
 	mkdir -p $(@D) && touch $@
@@ -29,7 +34,8 @@ ready:
 	@$(MAKE) --no-print-directory $(VENV)/.ready
 
 .PHONY: demo
-demo: $(VENV)/.ready ## serve examples/orders.py at https://localhost:8443 and print curl lines
+demo: ## serve examples/orders.py at https://localhost:8443 and print curl lines
+	@test $(VENV)/.ready -nt constraints.txt || $(MAKE) --no-print-directory $(VENV)/.demo
 	@exec $(BIN)/python tools/demo.py
 
 .PHONY: test
