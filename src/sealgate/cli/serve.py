@@ -1,0 +1,75 @@
+"""`sealgate serve`: run it all in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from sealgate.cli._options import Context, common_options, load_context
+from sealgate.errors import AppError
+from sealgate.policy.load import Loaded, load
+
+__all__ = ["command"]
+
+
+@click.command("serve")
+@click.argument("app", required=False)
+@click.option("--upstream", default=None, help="Another backend: http://host:port, https://host:port, unix:/path.")
+@click.option("--engine", default=None, help="The server that does TLS and HTTP.")
+@click.option("--engine-untested", is_flag=True, help="Accept an engine of a version that was not tested.")
+@common_options
+def command(
+    app: str | None,
+    upstream: str | None,
+    engine: str | None,
+    engine_untested: bool,  # noqa: FBT001 - as click hands it over
+    config: Path | None,
+    state: Path | None,
+    as_json: bool,  # noqa: FBT001 - as click hands it over
+) -> None:
+    """Serve APP ("module:attribute", WSGI or ASGI) or another backend behind HTTPS.
+
+    SIGTERM finishes what is under way and stops; SIGHUP reloads the policy and the app.
+    """
+    context = load_context(config, state, as_json, missing_ok=True)
+    overrides = _overrides(app, upstream, engine)
+
+    def reload() -> Loaded:
+        environ = {**os.environ, **overrides}
+        return load(config, environ=environ, euid=os.geteuid(), missing_ok=config is None)
+
+    loaded = reload()
+    if not (loaded.policy.site.app or loaded.policy.site.upstream):
+        raise AppError("app-missing", "there is nothing to serve", "name it: sealgate serve module:app, or site.app")
+    _serve(context, loaded, reload, folder=Path.cwd() if app else loaded.base, untested=engine_untested)
+
+
+def _overrides(app: str | None, upstream: str | None, engine: str | None) -> dict[str, str]:
+    """The call's own words, laid over the policy like environment overrides."""
+    found = {}
+    if app is not None:
+        found |= {"SEALGATE_SITE__APP": app, "SEALGATE_SITE__UPSTREAM": ""}
+    if upstream is not None:
+        found |= {"SEALGATE_SITE__UPSTREAM": upstream, "SEALGATE_SITE__APP": app or ""}
+    if engine is not None:
+        found["SEALGATE_SITE__ENGINE"] = engine
+    return found
+
+
+def _serve(context: Context, loaded: Loaded, reload: object, *, folder: Path, untested: bool) -> None:
+    from sealgate.pki.state import State  # noqa: PLC0415 - only this command needs all of it
+    from sealgate.runtime.keeper import Keeper, Options  # noqa: PLC0415
+
+    state = State.open(context.state_path)
+    keeper = Keeper(state, loaded, Options(reload, folder, untested))  # type: ignore[arg-type]
+    try:
+        asyncio.run(keeper.run())
+    except AppError as error:
+        traceback = error.details.get("traceback")
+        if traceback:
+            print(traceback, file=sys.stderr)
+        raise

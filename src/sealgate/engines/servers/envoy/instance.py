@@ -1,0 +1,180 @@
+"""Envoy as the keeper drives it: files written and put back, workers announced, drains watched."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from sealgate._system.files import private_directory, write_atomic
+from sealgate.engines.servers.envoy.binary import Binary
+from sealgate.engines.servers.envoy.clusters import APP, APP_UPGRADES
+from sealgate.engines.servers.envoy.facts import FOLDER, RenderFacts
+from sealgate.engines.servers.envoy.process import Envoy, default_environment, start
+from sealgate.engines.servers.envoy.render import BOOTSTRAP, render, render_endpoints
+from sealgate.errors import EngineError, EngineRefused
+
+__all__ = ["Instance"]
+
+_ACCEPT = 5.0
+_POLL = 0.02
+_SUBSCRIPTIONS = r"^(listener_manager\.lds|cluster_manager\.cds)\.(update_success|update_rejected|update_attempt)$"
+
+
+class Instance:
+    """One site's Envoy in one state directory.
+
+    Args:
+        state: the state directory.
+        binary: a verified program.
+        prepare: run in the child before exec.
+    """
+
+    def __init__(self, state: Path, binary: Binary, prepare: Callable[[], None]) -> None:
+        self._state = state
+        self._folder = state / FOLDER
+        self._binary = binary
+        self._prepare = prepare
+        self._envoy: Envoy | None = None
+        self._files: dict[str, bytes] = {}
+
+    @property
+    def process(self) -> asyncio.subprocess.Process | None:
+        """The running process."""
+        return self._envoy.process if self._envoy else None
+
+    @property
+    def running(self) -> bool:
+        return self._envoy is not None and self._envoy.process.returncode is None
+
+    async def start(self, facts: RenderFacts) -> None:
+        """Write the files and start.
+
+        Raises:
+            EngineRefused: `envoy-refused`.
+        """
+        self._write(render(facts))
+        self._envoy = await start(
+            self._binary.path,
+            self._state,
+            concurrency=facts.concurrency,
+            drain=facts.policy.timeouts.drain,
+            prepare=self._prepare,
+            environ=default_environment(),
+        )
+        await self._until_listening(facts)
+
+    async def _until_listening(self, facts: RenderFacts) -> None:
+        """A bad listener file leaves Envoy running without listeners: it must be seen that they are there."""
+        assert self._envoy is not None  # noqa: S101 - just started
+        listen = facts.policy.listen
+        wanted = len(listen.https) * (2 if listen.http3 else 1) + len(listen.http)
+        end = asyncio.get_running_loop().time() + _ACCEPT
+        while asyncio.get_running_loop().time() < end:
+            stats = await asyncio.to_thread(self._envoy.admin.stats, r"^listener_manager\.")
+            if stats.get("listener_manager.lds.update_rejected", 0):
+                break
+            if stats.get("listener_manager.total_listeners_active", 0) >= wanted:
+                return
+            await asyncio.sleep(_POLL)
+        log = self._envoy.log[-1] if self._envoy.log else "it does not say why"
+        await self.stop()
+        raise EngineRefused("envoy-refused", f"Envoy did not open its listeners: {log}", "report this")
+
+    def needs_restart(self, facts: RenderFacts) -> bool:
+        """Would these facts change what Envoy reads at its start only?"""
+        return render(facts)[BOOTSTRAP] != self._files.get(BOOTSTRAP)
+
+    async def apply(self, facts: RenderFacts) -> bool:
+        """Hand over changed files to the running Envoy; true if anything changed.
+
+        Raises:
+            EngineRefused: `envoy-refused`; the files are then as they were.
+        """
+        assert self._envoy is not None  # noqa: S101 - only called while running
+        before, wanted = dict(self._files), render(facts)
+        changed = {name for name in wanted if wanted[name] != before.get(name)}
+        if not changed:
+            return False
+        counts = await asyncio.to_thread(self._envoy.admin.stats, _SUBSCRIPTIONS)
+        self._write(wanted)
+        try:
+            for name, prefix in (("cds.json", "cluster_manager.cds"), ("lds.json", "listener_manager.lds")):
+                if name in changed:
+                    await self._accepted(prefix, counts)
+        except EngineError:
+            self._write(before)
+            raise
+        return True
+
+    async def _accepted(self, prefix: str, counts: Mapping[str, int]) -> None:
+        assert self._envoy is not None  # noqa: S101 - only called while running
+        end = asyncio.get_running_loop().time() + _ACCEPT
+        while asyncio.get_running_loop().time() < end:
+            now = await asyncio.to_thread(self._envoy.admin.stats, _SUBSCRIPTIONS)
+            if now.get(f"{prefix}.update_rejected", 0) > counts.get(f"{prefix}.update_rejected", 0):
+                break
+            if now.get(f"{prefix}.update_success", 0) > counts.get(f"{prefix}.update_success", 0):
+                return
+            await asyncio.sleep(_POLL)
+        log = self._envoy.log[-1] if self._envoy.log else "it does not say why"
+        raise EngineRefused("envoy-refused", f"Envoy did not accept the new configuration: {log}", "report this")
+
+    async def spread(self, facts: RenderFacts) -> None:
+        """Announce the workers, and wait until Envoy goes by it."""
+        self._write({**self._files, **render_endpoints(facts)})
+        if not self.running:
+            return
+        wanted = {worker.socket: "DRAINING" if worker.draining else "HEALTHY" for worker in facts.workers}
+        end = asyncio.get_running_loop().time() + _ACCEPT
+        while asyncio.get_running_loop().time() < end and self.running:
+            hosts = await self._hosts()
+            if {path: health for path, (health, _) in hosts.items() if path in wanted} == wanted:
+                return
+            await asyncio.sleep(_POLL)
+        raise EngineRefused("envoy-refused", "Envoy did not take up the new workers", "report this")
+
+    async def _hosts(self) -> dict[str, tuple[str, int]]:
+        """Of both clusters: the later of two states, the sum of the requests."""
+        assert self._envoy is not None  # noqa: S101 - only called while running
+        found: dict[str, tuple[str, int]] = {}
+        for cluster in (APP, APP_UPGRADES):
+            for path, (health, active) in (await asyncio.to_thread(self._envoy.admin.hosts, cluster)).items():
+                before = found.get(path, (health, 0))
+                agreed = health if before[0] == health else ""
+                found[path] = (agreed, before[1] + active)
+        return found
+
+    async def until_idle(self, socket: str, seconds: float) -> bool:
+        """Wait until no request is under way to a worker; false if some still were after `seconds`."""
+        end = asyncio.get_running_loop().time() + seconds
+        while self.running:
+            hosts = await self._hosts()
+            if hosts.get(socket, ("", 0))[1] == 0:
+                return True
+            if asyncio.get_running_loop().time() >= end:
+                return False
+            await asyncio.sleep(_POLL)
+        return True
+
+    async def drain(self, seconds: float) -> bool:
+        """Stop accepting; true if all that was under way came to its end in time."""
+        return await self._envoy.drain(seconds) if self._envoy and self.running else True
+
+    async def stop(self) -> None:
+        """End the process."""
+        if self._envoy is not None:
+            await self._envoy.end()
+            self._envoy = None
+
+    def _write(self, files: dict[str, bytes]) -> None:
+        """Write what differs, keep what was there before; endpoints and secrets first, listeners last."""
+        private_directory(self._folder)
+        previous = private_directory(self._folder / "previous")
+        order = sorted(files, key=lambda name: (name == "lds.json", name == "cds.json", name))
+        for name in order:
+            if self._files.get(name) != files[name]:
+                if name in self._files and not name.startswith("eds-"):
+                    write_atomic(previous / name, self._files[name])
+                write_atomic(self._folder / name, files[name])
+        self._files = dict(files)

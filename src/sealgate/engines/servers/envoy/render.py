@@ -1,0 +1,57 @@
+"""All of Envoy's files from a policy: a pure function. JSON only; key material only by path."""
+
+from __future__ import annotations
+
+import json
+
+from sealgate.engines.servers.envoy.clusters import clusters, endpoints
+from sealgate.engines.servers.envoy.facts import ADMIN, FOLDER, Json, RenderFacts, typed
+from sealgate.engines.servers.envoy.listeners import listeners
+from sealgate.engines.servers.envoy.tls import secrets
+
+__all__ = ["BOOTSTRAP", "render", "render_endpoints"]
+
+BOOTSTRAP = "bootstrap.json"
+_LISTENER = "envoy.config.listener.v3.Listener"
+_CLUSTER = "envoy.config.cluster.v3.Cluster"
+
+
+def render(facts: RenderFacts) -> dict[str, bytes]:
+    """File name (in `engines/envoy/`) to content."""
+    files: dict[str, Json] = {
+        BOOTSTRAP: _bootstrap(facts),
+        "lds.json": {"resources": [typed(_LISTENER, **listener) for listener in listeners(facts)]},
+        "cds.json": {"resources": [typed(_CLUSTER, **cluster) for cluster in clusters(facts)]},
+        **endpoints(facts),
+        **secrets(facts),
+    }
+    return {name: _encode(content) for name, content in files.items()}
+
+
+def render_endpoints(facts: RenderFacts) -> dict[str, bytes]:
+    """Only the EDS files: what changes when workers come and go."""
+    return {name: _encode(content) for name, content in endpoints(facts).items()}
+
+
+def _encode(content: Json) -> bytes:
+    return (json.dumps(content, indent=1, ensure_ascii=True, allow_nan=False) + "\n").encode()
+
+
+def _bootstrap(facts: RenderFacts) -> Json:
+    def source(name: str) -> Json:
+        return {"resource_api_version": "V3", "path_config_source": {"path": f"{FOLDER}/{name}.json"}}
+
+    connections = typed(
+        "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+        max_active_downstream_connections=facts.policy.limits.connections,
+    )
+    name = "envoy.resource_monitors.global_downstream_max_connections"
+    return {
+        "node": {"id": "sealgate", "cluster": "sealgate"},
+        "admin": {"address": {"pipe": {"path": ADMIN, "mode": 0o600}}},
+        "dynamic_resources": {"lds_config": source("lds"), "cds_config": source("cds")},
+        "overload_manager": {
+            "refresh_interval": "0.25s",
+            "resource_monitors": [{"name": name, "typed_config": connections}],
+        },
+    }

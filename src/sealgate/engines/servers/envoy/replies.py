@@ -1,0 +1,74 @@
+"""What Envoy answers itself: RFC 9457 problem details with a stable type, and HSTS on every status."""
+
+from __future__ import annotations
+
+from sealgate.engines.servers.envoy.facts import Json, RenderFacts
+from sealgate.engines.servers.envoy.routes import field, header_is
+from sealgate.engines.servers.envoy.hosts import loopback_pattern
+from sealgate.policy.path import CANONICAL_PATH_RE2
+from sealgate.policy.problems import PROBLEMS
+
+__all__ = ["local_replies"]
+
+_SECURE = {
+    400: "bad-request",
+    403: "upgrade-refused",
+    404: "bad-request",
+    408: "request-timeout",
+    413: "body-too-large",
+    421: "unknown-host",
+    426: "http-version-unsupported",
+    431: "headers-too-large",
+    502: "app-unavailable",
+    503: "app-unavailable",
+    504: "app-timeout",
+}
+_PLAIN = {**_SECURE, 403: "plain-http-refused"}
+
+
+def local_replies(facts: RenderFacts, *, tls: bool) -> Json:
+    """A LocalReplyConfig. The first mapper that fits answers."""
+    always = [{"filter": _not_status(0), "fields": []}] if not tls else _hsts(facts)
+    mappers: list[Json] = []
+    for entry in always:
+        condition, fields = entry["filter"], entry["fields"]
+        assert isinstance(fields, list)  # noqa: S101 - our own structure
+        if tls and not facts.guarded:
+            odd = {"header_filter": {"header": header_is(":path", CANONICAL_PATH_RE2, invert=True)}}
+            mappers.append(_mapper(400, "path-not-canonical", fields, condition, odd))
+        mappers += [_mapper(status, slug, fields, condition) for status, slug in (_SECURE if tls else _PLAIN).items()]
+        if tls:
+            mappers.append({"filter": condition, "headers_to_add": fields})
+    return {"mappers": mappers}
+
+
+def _hsts(facts: RenderFacts) -> list[Json]:
+    name = "strict-transport-security"
+    everywhere: Json = {"filter": _not_status(0), "fields": [field(name, facts.hsts)]}
+    if not facts.hsts_local:
+        return [everywhere]
+    local = {"header_filter": {"header": header_is(":authority", loopback_pattern(facts.policy))}}
+    return [{"filter": local, "fields": [field(name, facts.hsts_local)]}, everywhere]
+
+
+def _status(operation: str, value: int) -> Json:
+    comparison = {"op": operation, "value": {"default_value": value, "runtime_key": "sealgate.unset"}}
+    return {"status_code_filter": {"comparison": comparison}}
+
+
+def _not_status(value: int) -> Json:
+    return _status("GE", value)
+
+
+def _mapper(status: int, slug: str, fields: list[object], *conditions: object) -> Json:
+    problem = PROBLEMS[slug]
+    body = {"type": problem.type, "title": problem.title, "status": problem.status, "detail": problem.detail}
+    added = [*fields, field("cache-control", "no-store")]
+    if problem.status == 503:
+        added.append(field("retry-after", "1"))
+    return {
+        "filter": {"and_filter": {"filters": [_status("EQ", status), *conditions]}},
+        "status_code": problem.status,
+        "body_format_override": {"json_format": body, "content_type": "application/problem+json"},
+        "headers_to_add": added,
+    }

@@ -1,0 +1,139 @@
+"""Routes: what is served, redirected, refused; with which response fields."""
+
+from __future__ import annotations
+
+from sealgate.engines.servers.envoy.clusters import APP, APP_UPGRADES
+from sealgate.engines.servers.envoy.facts import Json, RenderFacts, seconds
+from sealgate.engines.servers.envoy.hosts import loopback_pattern, site_hosts
+from sealgate.policy.path import CANONICAL_PATH_RE2
+
+__all__ = ["field", "header_is", "https_routes", "plain_routes"]
+
+_HSTS = "strict-transport-security"
+
+
+def header_is(name: str, pattern: str, *, invert: bool = False) -> Json:
+    """A HeaderMatcher: the whole value matches the pattern."""
+    return {
+        "name": name,
+        "string_match": {"safe_regex": {"regex": pattern}},
+        "treat_missing_header_as_empty": True,
+        "invert_match": invert,
+    }
+
+
+def field(key: str, value: str) -> Json:
+    """A response (or request) field that replaces what is there."""
+    return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+def _route(target: Json, *headers: Json, response: tuple[Json, ...] = ()) -> Json:
+    return {"match": {"prefix": "/", "headers": list(headers)}, **target, "response_headers_to_add": list(response)}
+
+
+def _action(facts: RenderFacts, cluster: str, *, upgrades: bool) -> Json:
+    idle = seconds(facts.policy.timeouts.idle)
+    action: Json = {
+        "cluster": cluster,
+        # Streams may be long; what ends them is silence (idle), not their length.
+        "timeout": "0s",
+        "idle_timeout": idle,
+        "retry_policy": {
+            # Only where the worker has seen nothing of the request: safe for every method (RFC 9110 §9.2.2).
+            "retry_on": "connect-failure,refused-stream,reset-before-request",
+            "num_retries": 2,
+        },
+    }
+    if upgrades:
+        action["upgrade_configs"] = [{"upgrade_type": "websocket"}]
+    return {"route": action}
+
+
+def _backends(facts: RenderFacts) -> list[Json]:
+    """Routes to the backend, for requests whose Host and path were judged already."""
+    websocket = header_is("upgrade", "(?i)websocket")
+    if facts.backend == "asgi":
+        upgrade = _action(facts, APP_UPGRADES, upgrades=True)
+        return [_route(upgrade, websocket), _route(_action(facts, APP, upgrades=False))]
+    return [_route(_action(facts, APP, upgrades=facts.backend == "upstream"))]
+
+
+def _with(routes: list[Json], *headers: Json, response: tuple[Json, ...] = ()) -> list[Json]:
+    """The same routes under further conditions, with further response fields."""
+    widened = []
+    for route in routes:
+        match = route["match"]
+        assert isinstance(match, dict)  # noqa: S101 - our own structure
+        match = {**match, "headers": [*headers, *match["headers"]]}
+        added = route["response_headers_to_add"]
+        assert isinstance(added, list)  # noqa: S101 - our own structure
+        widened.append({**route, "match": match, "response_headers_to_add": [*response, *added]})
+    return widened
+
+
+def _answer(status: int) -> Json:
+    """Answered here; the body comes from the local replies."""
+    return {"direct_response": {"status": status}}
+
+
+def https_routes(facts: RenderFacts) -> Json:
+    """The route table of the HTTPS listeners.
+
+    With an app the guard judges Host and path of every request; another backend has no guard, so the engine does.
+    """
+    served = _backends(facts)
+    if not facts.guarded:
+        host = header_is(":authority", site_hosts(facts.policy, plain=False))
+        path = header_is(":path", CANONICAL_PATH_RE2)
+        served = [*_with(served, host, path), *_with([_route(_answer(400))], host), _route(_answer(421))]
+    if facts.hsts_local:
+        local = header_is(":authority", loopback_pattern(facts.policy))
+        short = (field(_HSTS, facts.hsts_local),)
+        served = [*_with(served, local, response=short), *_with(served, response=(field(_HSTS, facts.hsts),))]
+    else:
+        served = _with(served, response=(field(_HSTS, facts.hsts),))
+    return _table("https", served, _request_fields(facts), _response_fields(facts))
+
+
+def _request_fields(facts: RenderFacts) -> list[Json]:
+    if facts.guarded:
+        return [field("sealgate-address", "%DOWNSTREAM_REMOTE_ADDRESS%"), field("sealgate-path", "%REQ(:PATH)%")]
+    return [
+        field("x-forwarded-for", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"),
+        field("x-forwarded-proto", "https"),
+        field("x-forwarded-host", "%REQ(:AUTHORITY)%"),
+        field("x-forwarded-port", str(facts.policy.public_port)),
+    ]
+
+
+def _response_fields(facts: RenderFacts) -> list[Json]:
+    if not facts.policy.listen.http3:
+        return []
+    ports = sorted({endpoint.port for endpoint in facts.policy.listen.https})
+    return [field("alt-svc", ", ".join(f'h3=":{port}"; ma=86400' for port in ports))]
+
+
+def plain_routes(facts: RenderFacts) -> Json:
+    """The route table of the plain HTTP listeners: a redirect to a configured name only, or a refusal."""
+    policy = facts.policy
+    target: Json = _answer(403)
+    if policy.http.mode == "redirect":
+        target = {
+            "redirect": {
+                "https_redirect": True,
+                "port_redirect": policy.public_port,
+                "response_code": "PERMANENT_REDIRECT",
+            }
+        }
+    host = header_is(":authority", site_hosts(policy, plain=True))
+    return _table("http", [_route(target, host), _route(_answer(421))], [], [])
+
+
+def _table(name: str, routes: list[Json], request: list[Json], response: list[Json]) -> Json:
+    return {
+        "name": name,
+        "virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}],
+        "request_headers_to_add": request,
+        "response_headers_to_add": response,
+        "response_headers_to_remove": ["server", "x-powered-by", "x-envoy-upstream-service-time"],
+    }

@@ -1,0 +1,437 @@
+"""The keeper: starts, watches and drains the other processes; the only writer of the state directory.
+
+Theory: `Site` is what shall be; the pool and the engine are what is. Starting, reloading and renewing all end
+with a look from outside (`_observe`), and what was not seen there is undone. One `asyncio.Lock` keeps changes
+in single file; crashes are mended beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from sealgate._system.clock import system_clock
+from sealgate._system.files import write_atomic
+from sealgate._system.landlock import confine
+from sealgate._system.notify import notify, notify_reloading
+from sealgate._system.process import become, die_with_parent, keep_memory_private, raise_file_limit
+from sealgate.engines.observe import handshake, plain_status
+from sealgate.engines.servers.envoy.binary import find, verify
+from sealgate.engines.servers.envoy.facts import Worker
+from sealgate.engines.servers.envoy.instance import Instance
+from sealgate.errors import AppError, EngineError, NotObserved, PolicyError, SealgateError
+from sealgate.guard.compiled import Compiled, compile_policy
+from sealgate.pki.live import LiveCertificate, LiveDirectory
+from sealgate.pki.server import ensure_client_trust, ensure_server_certificate
+from sealgate.pki.state import State
+from sealgate.policy.load import Loaded
+from sealgate.runtime.control import Control
+from sealgate.runtime.preflight import preflight
+from sealgate.runtime.separation import Separation, plan
+from sealgate.runtime.site import Site
+from sealgate.runtime.supervise import Backoff
+from sealgate.runtime.workers import Launch, Pool, Running, launch
+
+__all__ = ["Keeper", "Options"]
+
+_SEEN = 5.0
+_RENEW_EVERY = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """A call of `serve`.
+
+    Attributes:
+        reload: loads the policy anew, with the call's own options laid over it.
+        folder: where the app's module is looked for.
+        untested: accept an engine of another version.
+    """
+
+    reload: Callable[[], Loaded]
+    folder: Path
+    untested: bool = False
+
+
+class Keeper:
+    """One `serve`."""
+
+    def __init__(self, state: State, loaded: Loaded, options: Options) -> None:
+        self._state = state
+        self._root = Path(os.path.realpath(state.path))
+        self._options = options
+        self._loaded = loaded
+        self._site: Site | None = None
+        self._separation: Separation | None = None
+        self._engine: Instance | None = None
+        self._pool = Pool(self._root, self._spread, self._idle, self.say)
+        self._control = Control(self._root / "run", self._order)
+        self._changing = asyncio.Lock()
+        self._spreading = asyncio.Lock()
+        self._stopping = asyncio.Event()
+        self._reload_wanted = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._generation = 0
+
+    @staticmethod
+    def say(text: str) -> None:
+        """One line for people, on standard error."""
+        print(f"sealgate: {text}", file=sys.stderr, flush=True)
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT.
+
+        Raises:
+            SealgateError: what kept it from starting; nothing is left running.
+        """
+        keep_memory_private()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop_signal)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_wanted.set)
+        with self._state.lock():
+            try:
+                starting = asyncio.create_task(self._start())
+                stopped = asyncio.create_task(self._stopping.wait())
+                await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
+                if starting.done():
+                    await starting
+                    await stopped
+                else:
+                    starting.cancel()
+                    await asyncio.gather(starting, return_exceptions=True)
+            finally:
+                await self._stop()
+
+    def _stop_signal(self) -> None:
+        if self._stopping.is_set():  # asked twice: at once
+            for worker in self._pool.running:
+                with contextlib.suppress(ProcessLookupError):
+                    worker.process.kill()
+            if self._engine and self._engine.process:
+                with contextlib.suppress(ProcessLookupError):
+                    self._engine.process.kill()
+        self._stopping.set()
+
+    # Starting
+
+    async def _start(self) -> None:
+        loaded = self._loaded
+        policy = loaded.policy
+        raise_file_limit(policy.limits.connections * 2 + 1024)
+        preflight(policy)
+        path, named = find(os.environ)
+        checking = asyncio.create_task(
+            asyncio.to_thread(verify, path, named=named, untested=self._options.untested)
+        )
+        try:
+            site = await self._prepared(loaded)
+            self._separation = plan(self._root, site.secrets())
+            if policy.site.app:
+                await self._pool.fill(self._spec(policy), policy.site.workers)
+                site = replace(site, backend=self._pool.running[0].interface)
+            self._site = site
+            binary = await checking
+        finally:
+            checking.cancel()
+        self._engine = Instance(self._root, binary, self._engine_prepared)
+        await self._engine.start(site.facts(self._workers()))
+        await self._observe(site)
+        await self._control.open()
+        self._tasks = [
+            asyncio.create_task(task)
+            for task in (self._keep_engine(), self._keep_certificate(), self._keep_policy())
+        ]
+        self._ready(site, binary.version)
+
+    def _ready(self, site: Site, version: str) -> None:
+        workers = len(self._pool.running)
+        facts = [f"{site.policy.public_url}", f"envoy {version}"]
+        if workers:
+            facts.append(f"{workers} {site.backend} worker{'s' if workers > 1 else ''}")
+        facts.append(f"certificate until {site.certificate.not_after:%Y-%m-%d}")
+        missing = self._separation.missing if self._separation else ()
+        facts += [f"not separated: {text}" for text in missing]
+        print(f"sealgate: ready https://{site.policy.listen.https[0]} ({'; '.join(facts)})", flush=True)
+        for folder in self._separation.closed_folders() if self._separation and workers else ():
+            self.say(
+                f"app workers cannot make new files directly in {folder}, because the state directory is in it; "
+                "let the app write into a subdirectory, or give --state another place"
+            )
+        notify("READY=1", f"STATUS=serving {site.policy.public_url}")
+
+    async def _prepared(self, loaded: Loaded) -> Site:
+        """Certificate, trust and the guard's policy: what must stand before anything runs by it."""
+        certificate = await asyncio.to_thread(self._materials, loaded)
+        self._publish(loaded)
+        return Site(loaded, self._root, self._options.folder, certificate, self._backend(loaded))
+
+    def _backend(self, loaded: Loaded) -> Any:
+        return self._site.backend if self._site and loaded.policy.site.app else "upstream"
+
+    def _materials(self, loaded: Loaded) -> LiveCertificate:
+        certificate = ensure_server_certificate(self._state, loaded.policy, system_clock, base=loaded.base)
+        if loaded.policy.clients.mode != "off":
+            ensure_client_trust(self._state, loaded.policy, system_clock, base=loaded.base)
+        return certificate
+
+    def _publish(self, loaded: Loaded) -> None:
+        path = self._guard_file
+        if not self._generation:
+            with contextlib.suppress(OSError, SealgateError):
+                self._generation = Compiled.from_json(path.read_bytes()).generation
+        self._generation += 1
+        mode = 0o644 if self._separation and self._separation.app.uid >= 0 else 0o600
+        write_atomic(path, compile_policy(loaded.policy, self._generation).to_json().encode(), mode)
+
+    @property
+    def _guard_file(self) -> Path:
+        return self._root / "live" / "guard" / "policy.json"
+
+    def _spec(self, policy: Any) -> Launch:
+        assert self._separation is not None  # noqa: S101 - planned before any worker
+        return Launch(
+            policy.site.app, self._options.folder, self._guard_file, policy.site.threads, self._separation, os.environ
+        )
+
+    def _engine_prepared(self) -> None:
+        """In the engine's process, before it becomes Envoy: another user, its end with ours, Landlock."""
+        separation = self._separation
+        assert separation is not None  # noqa: S101 - planned before the engine
+        if separation.engine.uid >= 0:
+            become(separation.engine.uid, separation.engine.gid)
+        os.setsid()
+        die_with_parent(os.getppid())
+        live = (separation.state / "live" / "server", separation.state / "live" / "clients")
+        confine(hidden=[separation.state], allowed=separation.engine_grants(live))
+
+    # Workers and engine
+
+    def _workers(self) -> tuple[Worker, ...]:
+        return tuple(Worker(worker.socket, worker.draining) for worker in self._pool.running)
+
+    async def _spread(self) -> None:
+        async with self._spreading:
+            if self._engine is not None and self._site is not None:
+                await self._engine.spread(self._site.facts(self._workers()))
+
+    async def _idle(self, socket: str, seconds: float) -> bool:
+        return await self._engine.until_idle(socket, seconds) if self._engine else True
+
+    async def _keep_engine(self) -> None:
+        """Start the engine again when it dies."""
+        backoff = Backoff()
+        while True:
+            engine, site = self._engine, self._site
+            assert engine is not None and site is not None  # noqa: S101, PT018 - started
+            born = time.monotonic()
+            if engine.process is not None:
+                await engine.process.wait()
+                await engine.stop()
+            backoff, wait = backoff.ended(time.monotonic() - born)
+            self.say(f"Envoy ended; starting it again in {wait:.1f} s")
+            await asyncio.sleep(wait)
+            site = self._site or site
+            try:
+                await engine.start(site.facts(self._workers()))
+            except SealgateError as error:
+                self.say(str(error))
+            else:
+                self.say("Envoy serves again")
+
+    # Certificates
+
+    async def _keep_certificate(self) -> None:
+        """Renew when it is due."""
+        while True:
+            await asyncio.sleep(_RENEW_EVERY)
+            try:
+                await self.renew(force=False)
+            except SealgateError as error:
+                self.say(str(error))
+
+    async def renew(self, *, force: bool) -> dict[str, Any]:
+        """Issue (or take over) a certificate where due, and see it served.
+
+        Returns:
+            `fingerprint`, `not_after`, `renewed`, and `seen_after` in seconds.
+
+        Raises:
+            NotObserved: `renewed-not-served`: the old certificate is live again.
+        """
+        async with self._changing:
+            site = self._site
+            assert site is not None  # noqa: S101 - started
+            loaded = site.loaded
+            certificate = await asyncio.to_thread(
+                ensure_server_certificate, self._state, loaded.policy, system_clock, base=loaded.base, force=force
+            )
+            began = time.monotonic()
+            renewed = certificate.fingerprint != site.certificate.fingerprint
+            if renewed:
+                self._site = replace(site, certificate=certificate)
+                await self._seen_or_back(site)
+                self.say(f"certificate renewed, served until {certificate.not_after:%Y-%m-%d %H:%M} UTC")
+            return {
+                "fingerprint": certificate.fingerprint,
+                "not_after": certificate.not_after.isoformat(),
+                "renewed": renewed,
+                "seen_after": round(time.monotonic() - began, 3),
+            }
+
+    async def _seen_or_back(self, before: Site) -> None:
+        assert self._site is not None  # noqa: S101 - just set
+        try:
+            await self._observe(self._site)
+        except NotObserved as error:
+            directory = LiveDirectory(self._state.live_server(before.policy.site.names[0]))
+            back = await asyncio.to_thread(directory.rollback)
+            self._site = replace(self._site, certificate=back)
+            raise NotObserved(
+                "renewed-not-served",
+                f"a new certificate was made, but envoy does not serve it ({error.fact}); the old one is live again",
+                "look at the lines before this one; the next try is made by itself",
+            ) from None
+
+    async def _observe(self, site: Site) -> None:
+        """Every listener, from outside, until it shows what it shall.
+
+        Raises:
+            NotObserved: `not-observed`.
+        """
+        end = time.monotonic() + _SEEN
+        policy, wanted = site.policy, site.certificate.fingerprint
+        for endpoint in policy.listen.https:
+            while True:
+                last = None
+                try:
+                    seen = await asyncio.to_thread(
+                        handshake, endpoint, policy.first_name, proxy_protocol=policy.listen.proxy_protocol
+                    )
+                except NotObserved as error:
+                    last = error
+                else:
+                    if seen.fingerprint == wanted:
+                        break
+                    fact = f"{endpoint} serves certificate {seen.fingerprint[:16]}, not {wanted[:16]}"
+                    last = NotObserved("not-observed", fact, "look at the lines before this one")
+                if time.monotonic() > end:
+                    raise last
+                await asyncio.sleep(0.02)
+        expected = 308 if policy.http.mode == "redirect" else 403
+        host = f"[{policy.first_name}]" if ":" in policy.first_name else policy.first_name
+        for endpoint in policy.listen.http:
+            status = await asyncio.to_thread(
+                plain_status, endpoint, host, proxy_protocol=policy.listen.proxy_protocol
+            )
+            if status != expected:
+                fact = f"plain HTTP on {endpoint} answers {status}, not {expected}"
+                raise NotObserved("not-observed", fact, "report this")
+
+    # Reloading
+
+    async def _keep_policy(self) -> None:
+        while True:
+            await self._reload_wanted.wait()
+            self._reload_wanted.clear()
+            notify_reloading()
+            try:
+                await self.reload()
+            except SealgateError as error:
+                self.say(f"not reloaded, the policy before stays in force: {error}")
+                for problem in error.problems if isinstance(error, PolicyError) else ():
+                    self.say(f"  {problem}")
+                if isinstance(error, AppError) and error.details.get("traceback"):
+                    print(error.details["traceback"], file=sys.stderr, flush=True)
+            else:
+                self.say("reloaded")
+            notify("READY=1")
+
+    async def reload(self) -> None:
+        """Load policy and app anew; on any error what was in force stays.
+
+        Raises:
+            SealgateError: why not.
+        """
+        async with self._changing:
+            before = self._site
+            assert before is not None and self._engine is not None  # noqa: S101, PT018 - started
+            loaded = await asyncio.to_thread(self._options.reload)
+            preflight(loaded.policy, before.policy)
+            first: Running | None = None
+            try:
+                site = await self._prepared(loaded)
+                self._separation = plan(self._root, site.secrets())
+                if loaded.policy.site.app:
+                    first = await launch(self._spec(loaded.policy))
+                    site = replace(site, backend=first.interface)
+                await self._switch(before, site)
+            except BaseException:
+                if first is not None:
+                    first.process.kill()
+                self._site = before
+                await asyncio.to_thread(self._materials, before.loaded)
+                self._publish(before.loaded)
+                raise
+            policy = site.policy
+            spec = self._spec(policy) if policy.site.app else None
+            await self._pool.roll(spec, policy.site.workers if spec else 0, first, policy.timeouts.drain)
+            self._loaded = loaded
+
+    async def _switch(self, before: Site, site: Site) -> None:
+        """Hand the engine the new site, and see it."""
+        engine = self._engine
+        assert engine is not None  # noqa: S101 - started
+        facts = site.facts(self._workers())
+        if engine.needs_restart(facts):
+            raise EngineError(
+                "reload-needs-restart",
+                "limits.connections is read by Envoy at its start only",
+                "restart Sealgate for it, or take the change back",
+            )
+        await engine.apply(facts)
+        self._site = site
+        try:
+            await self._observe(site)
+        except NotObserved:
+            await engine.apply(before.facts(self._workers()))
+            raise
+
+    # Orders
+
+    async def _order(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        match order.get("order"):
+            case "ping":
+                return {"pid": os.getpid(), "generation": self._generation}
+            case "renew":
+                return await self.renew(force=bool(order.get("force", True)))
+            case "reload":
+                await self.reload()
+                return {"generation": self._generation}
+            case other:
+                raise EngineError("order-unknown", f"the keeper knows no order {other!r}", "use the same version")
+
+    # Stopping
+
+    async def _stop(self) -> None:
+        notify("STOPPING=1")
+        drain = self._loaded.policy.timeouts.drain
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._control.close()
+        engine = self._engine
+        if engine is not None and not await engine.drain(drain):
+            self.say(f"some exchanges were still under way after {timedelta(seconds=drain)}")
+        await self._pool.stop(drain)
+        if engine is not None:
+            await engine.stop()

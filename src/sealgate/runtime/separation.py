@@ -1,0 +1,138 @@
+"""Who may touch what: the users and the Landlock rules of the keeper's children.
+
+A key is hidden from the app in two independent ways: by Landlock (always, where the kernel has it), and by
+another user (where the keeper is root and a user fits). What does not hold is said, never assumed.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sealgate._system.landlock import READ, WRITE, Grant, supported
+
+__all__ = ["APP_USER", "ENGINE_USER", "Separation", "describe", "plan"]
+
+APP_USER = "sealgate-app"
+ENGINE_USER = "sealgate-engine"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A numeric user and group; -1: the keeper's own."""
+
+    uid: int = -1
+    gid: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Separation:
+    """What each child may reach.
+
+    Attributes:
+        state: the state directory, without symbolic links.
+        app, engine: whom they run as.
+        hidden: files and directories that app workers must not reach.
+        landlock: the kernel's ABI; 0: none.
+        missing: sentences: what is not separated, and what to do about it.
+    """
+
+    state: Path
+    app: User
+    engine: User
+    hidden: tuple[Path, ...]
+    landlock: int
+    missing: tuple[str, ...]
+
+    def app_temp(self) -> Path | None:
+        """A temp directory for app workers, where the usual one is an ancestor of the state directory:
+        Landlock could then not allow new files in it."""
+        usual = Path(os.path.realpath(tempfile.gettempdir()))
+        return self.state / "run" / "tmp" if usual in self.state.parents else None
+
+    def app_readable(self) -> tuple[Path, ...]:
+        return (self.state / "live" / "guard",)
+
+    def app_writable(self) -> tuple[Path, ...]:
+        temp = self.app_temp()
+        return (temp,) if temp else ()
+
+    def engine_grants(self, live: Iterable[Path]) -> tuple[Grant, ...]:
+        """The engine reads its own certificate and key, and its own rendered files; it writes its socket."""
+        readable = [Grant(path, READ) for path in live]
+        return (
+            *readable,
+            Grant(self.state / "engines", READ),
+            Grant(self.state / "run", WRITE),
+        )
+
+    def closed_folders(self) -> tuple[Path, ...]:
+        """Directories the app is likely to use, in which it cannot make new files."""
+        here = Path.cwd()
+        return (here,) if self.landlock and here in self.state.parents else ()
+
+
+def plan(state: Path, secrets: Iterable[Path] = ()) -> Separation:
+    """What can be separated here.
+
+    Args:
+        state: the state directory.
+        secrets: further files that the app must not read (an imported private key).
+    """
+    state = Path(os.path.realpath(state))
+    hidden = (state, *(Path(os.path.realpath(path)) for path in secrets))
+    abi = supported()
+    missing: list[str] = []
+    if not abi:
+        missing.append("app workers can read private keys: this kernel has no Landlock; use Linux 5.13 or newer")
+    app, engine = User(), User()
+    if os.geteuid() == 0:
+        app, engine = _user(APP_USER), _user(ENGINE_USER)
+        missing += [text for text in (_lacking(APP_USER, app), _lacking(ENGINE_USER, engine)) if text]
+    return Separation(state, app, engine, hidden, abi, tuple(missing))
+
+
+def _user(name: str) -> User:
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        return User()
+    user = User(entry.pw_uid, entry.pw_gid)
+    return user if _can_run_python(user) else User()
+
+
+def _lacking(name: str, user: User) -> str:
+    if user.uid >= 0:
+        return ""
+    who = "app workers run" if name == APP_USER else "the engine runs"
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return f"{who} as root: there is no user {name}; make one: useradd --system --no-create-home {name}"
+    return f"{who} as root: {name} may not read {sys.prefix}; install Sealgate where everyone may read it"
+
+
+def _can_run_python(user: User) -> bool:
+    """Tried in a child, because that is what will happen."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgroups([])
+            os.setresgid(user.gid, user.gid, user.gid)
+            os.setresuid(user.uid, user.uid, user.uid)
+            fits = os.access(sys.executable, os.X_OK) and os.access(Path(__file__), os.R_OK)
+            fits = fits and os.access(os.__file__, os.R_OK)
+            os._exit(0 if fits else 1)
+        except BaseException:  # noqa: BLE001 - in the child there is nobody to tell
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def describe(state: Path, secrets: Iterable[Path] = ()) -> tuple[str, ...]:
+    """Sentences for `check` and the ready line: what is not separated. Empty: all is."""
+    return plan(state, secrets).missing

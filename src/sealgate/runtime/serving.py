@@ -1,0 +1,107 @@
+"""One Granian worker in this very process.
+
+Granian's own server is a supervisor with children; the keeper supervises already, with one process for each
+worker. So its worker is run directly: `granian.server.mp` is not a public interface, hence the exact minor
+version in `pyproject.toml`, and tests that fail where it changes.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from granian._granian import SocketHolder
+from granian.constants import HTTPModes, Loops, RuntimeModes, TaskImpl
+from granian.http import HTTP1Settings, HTTP2Settings
+from granian.log import LogLevels
+from granian.server.mp import MPServer
+
+from sealgate.guard.asgi import Guard as AsgiGuard
+from sealgate.guard.compiled import Compiled
+from sealgate.guard.sources import EnvoySource
+from sealgate.guard.wsgi import Guard as WsgiGuard
+from sealgate.runtime.app import Interface
+
+__all__ = ["serve"]
+
+_BACKLOG = 1024
+_STREAMS = 1024
+_WINDOW = 1024 * 1024
+
+
+def serve(
+    app: Any,
+    interface: Interface,
+    compiled: Compiled,
+    sock: socket.socket,
+    *,
+    threads: int,
+    ready: Callable[[], None],
+    failed: Callable[[str], None],
+) -> None:
+    """Serve `app` behind the guard on a listening unix socket until SIGTERM has been obeyed.
+
+    Args:
+        app: WSGI or ASGI application.
+        interface: which of the two.
+        compiled: the guard's policy.
+        sock: listening, h2c and HTTP/1.1.
+        threads: of a WSGI app.
+        ready: called once requests will be answered.
+        failed: called with the app's message if its lifespan startup fails.
+    """
+    sock.setblocking(False)
+    holder = ((None, SocketHolder(sock.fileno(), True, _BACKLOG)), None)
+    if interface == "wsgi":
+        guarded: Any = WsgiGuard(app, compiled, EnvoySource())
+        ready()
+        MPServer._spawn_wsgi_worker(*_arguments(guarded, holder, threads))  # noqa: SLF001 - see above
+        return
+    guarded = _Announced(AsgiGuard(app, compiled, EnvoySource()), ready, failed)
+    MPServer._spawn_asgi_lifespan_worker(*_arguments(guarded, holder, 1))  # noqa: SLF001 - see above
+
+
+def _arguments(app: Any, holder: Any, threads: int) -> tuple[Any, ...]:
+    http2 = HTTP2Settings(
+        initial_connection_window_size=16 * _WINDOW,
+        initial_stream_window_size=_WINDOW,
+        max_concurrent_streams=_STREAMS,
+        max_headers_size=128 * 1024,
+    )
+    no_tls = (False, None, None, None, "tls1.3", None, [], False)
+    return (
+        *(1, None, lambda: app, holder, None, Loops.auto),  # id, title, loader, socket, IPC, event loop
+        *(True, LogLevels.warning, None, ()),  # log: enabled, level, config; environment files
+        *(RuntimeModes.st, 1, 2, threads, 30, _BACKLOG),  # runtime: mode, threads, blocking; app threads, idle s, queue
+        *(TaskImpl.asyncio, HTTPModes.auto, HTTP1Settings(), http2),
+        *(True, None, None, no_tls, {"url_path_prefix": None}, (None, None)),  # WebSocket, files, log, TLS, scope, metrics
+    )
+
+
+class _Announced:
+    """Tells when an ASGI app's lifespan startup is over; apps without one are ready at once."""
+
+    def __init__(self, app: Any, ready: Callable[[], None], failed: Callable[[str], None]) -> None:
+        self._app, self._ready, self._failed = app, ready, failed
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+        said = False
+
+        async def announce(message: Any) -> None:
+            nonlocal said
+            said = True
+            if message["type"] == "lifespan.startup.complete":
+                self._ready()
+            elif message["type"] == "lifespan.startup.failed":
+                self._failed(message.get("message") or "no message")
+            await send(message)
+
+        try:
+            await self._app(scope, receive, announce)
+        finally:
+            if not said:
+                self._ready()

@@ -1,0 +1,91 @@
+"""What a loaded policy means on this machine: plain data for the engine and the workers. No processes here."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from sealgate.engines.servers.envoy.facts import Backend, RenderFacts, Worker
+from sealgate.errors import EngineError
+from sealgate.pki.live import LiveCertificate
+from sealgate.policy.load import Loaded
+from sealgate.policy.model import Policy
+from sealgate.policy.profiles import Profile, load_profile
+
+__all__ = ["Site", "system_trust"]
+
+_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+    "/etc/ssl/ca-bundle.pem",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A policy in force.
+
+    Attributes:
+        loaded: the policy and where it came from.
+        state: the state directory, without symbolic links.
+        folder: where the app's module is looked for.
+        certificate: the live certificate.
+        backend: what the app turned out to be.
+    """
+
+    loaded: Loaded
+    state: Path
+    folder: Path
+    certificate: LiveCertificate
+    backend: Backend = "upstream"
+
+    @property
+    def policy(self) -> Policy:
+        return self.loaded.policy
+
+    @property
+    def profile(self) -> Profile:
+        return load_profile(self.policy.tls.profile)
+
+    def _inside(self, path: Path) -> str:
+        """Relative to the state directory, links kept: they are what is swapped."""
+        return str(path.parent.resolve().relative_to(self.state) / path.name)
+
+    def facts(self, workers: tuple[Worker, ...]) -> RenderFacts:
+        """For the engine."""
+        chain, key = self.certificate.chain_path, self.certificate.key_path
+        return RenderFacts(
+            policy=self.policy,
+            profile=self.profile,
+            backend=self.backend,
+            chain=self._inside(chain),
+            key=self._inside(key),
+            certificate_folder=str(Path(self._inside(chain)).parent),
+            trust="live/clients/trust.pem",
+            trust_folder="live/clients",
+            system_trust=system_trust() if self.policy.site.upstream.startswith("https:") else "",
+            concurrency=min(os.cpu_count() or 1, 16),
+            workers=workers,
+        )
+
+    def secrets(self) -> tuple[Path, ...]:
+        """Private keys outside the state directory."""
+        key = self.policy.certificate.files.key
+        return (self.loaded.base / key,) if key else ()
+
+
+def system_trust() -> str:
+    """The file of this machine's trusted authorities.
+
+    Raises:
+        EngineError: `system-trust-missing`.
+    """
+    named = ssl.get_default_verify_paths().cafile
+    for path in (named, *_BUNDLES):
+        if path and Path(path).is_file():
+            return path
+    raise EngineError("system-trust-missing", "this machine has no file of trusted authorities",
+                      "install the package ca-certificates")

@@ -1,0 +1,285 @@
+"""The app's worker processes: started, announced to the engine, rolled over, started again when they die."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sealgate.errors import AppError, SealgateError
+from sealgate.runtime.app import Interface
+from sealgate.runtime.separation import Separation
+from sealgate.runtime.supervise import Backoff
+from sealgate.runtime.worker import Orders
+
+__all__ = ["Launch", "Pool", "Running", "launch"]
+
+_START = 300.0
+_OURS = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What every worker of one generation is started with."""
+
+    app: str
+    folder: Path
+    guard: Path
+    threads: int
+    separation: Separation
+    environ: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class Running:
+    """A worker that said it is ready.
+
+    Attributes:
+        process: the process.
+        socket: relative to the state directory.
+        interface: what its app turned out to be.
+        draining: nothing new goes to it.
+        ending: told to end; its end is no crash.
+    """
+
+    process: asyncio.subprocess.Process
+    socket: str
+    interface: Interface
+    started: float
+    draining: bool = False
+    ending: bool = False
+
+
+async def launch(spec: Launch) -> Running:
+    """Start a worker and wait until it is ready.
+
+    Raises:
+        AppError: the app cannot be imported, or its startup fails; nothing is left running.
+    """
+    state = spec.separation.state
+    name = f"run/app-{secrets.token_hex(4)}.sock"
+    reading, writing = os.pipe()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "sealgate.runtime.worker"),
+            stdin=asyncio.subprocess.PIPE,
+            env=_environment(spec),
+            pass_fds=(writing,),
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+    try:
+        assert process.stdin is not None  # noqa: S101 - asked for above
+        process.stdin.write(_orders(spec, state / name, writing).to_json().encode())
+        process.stdin.close()
+        interface = await asyncio.wait_for(_answer(reading, process, spec.app), _START)
+    except BaseException as error:
+        await _kill(process)
+        (state / name).unlink(missing_ok=True)
+        if isinstance(error, TimeoutError):
+            fact = f"{spec.app} was not ready within {_START:.0f} s"
+            raise AppError("app-startup-failed", fact, "make its import faster") from None
+        raise
+    return Running(process, name, interface, time.monotonic())
+
+
+def _environment(spec: Launch) -> dict[str, str]:
+    environ = {key: value for key, value in spec.environ.items() if key not in _OURS}
+    temp = spec.separation.app_temp()
+    if temp is not None:
+        temp.mkdir(mode=0o700, exist_ok=True)
+        if spec.separation.app.uid >= 0:
+            os.chown(temp, spec.separation.app.uid, spec.separation.app.gid)
+        environ["TMPDIR"] = str(temp)
+    return environ
+
+
+def _orders(spec: Launch, socket: Path, answers: int) -> Orders:
+    separation = spec.separation
+    return Orders(
+        app=spec.app,
+        folder=str(spec.folder),
+        socket=str(socket),
+        guard=str(spec.guard),
+        threads=spec.threads,
+        hidden=tuple(str(path) for path in separation.hidden),
+        readable=tuple(str(path) for path in separation.app_readable()),
+        writable=tuple(str(path) for path in separation.app_writable()),
+        uid=separation.app.uid,
+        gid=separation.app.gid,
+        socket_uid=separation.engine.uid,
+        parent=os.getpid(),
+        answers=answers,
+    )
+
+
+async def _answer(reading: int, process: asyncio.subprocess.Process, app: str) -> Interface:
+    reader = asyncio.StreamReader(limit=1 << 20)
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reading, "rb", buffering=0)
+    )
+    try:
+        line = await reader.readline()
+    finally:
+        transport.close()
+    if not line:
+        await process.wait()
+        fact = f"{app} ended its worker while starting ({_status(process.returncode or 0)})"
+        raise AppError("app-startup-failed", fact, "look at the lines before this one")
+    answer = json.loads(line)
+    if answer["event"] != "ready":
+        raise AppError(answer["code"], answer["fact"], answer["remedy"], **answer["details"])
+    interface: Interface = "asgi" if answer["interface"] == "asgi" else "wsgi"
+    return interface
+
+
+def _status(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"status {code}"
+
+
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+class Pool:
+    """All workers of a site.
+
+    Args:
+        state: the state directory.
+        announce: tells the engine which workers there are; returns once it goes by it.
+        idle: waits until the engine has nothing under way to a socket, at most so many seconds.
+        say: one line for people.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        announce: Callable[[], Awaitable[None]],
+        idle: Callable[[str, float], Awaitable[bool]],
+        say: Callable[[str], None],
+    ) -> None:
+        self._state = state
+        self._announce = announce
+        self._idle = idle
+        self._say = say
+        self._launch: Launch | None = None
+        self._watchers: set[asyncio.Task[None]] = set()
+        self._backoff = Backoff()
+        self.running: list[Running] = []
+
+    def add(self, worker: Running) -> None:
+        """Take in a ready worker and watch it; `announce` is the caller's."""
+        self.running.append(worker)
+        task = asyncio.create_task(self._watch(worker))
+        self._watchers.add(task)
+        task.add_done_callback(self._watchers.discard)
+
+    async def fill(self, spec: Launch, count: int) -> None:
+        """Start the first workers, side by side; on a failure none is left."""
+        self._launch = spec
+        results = await asyncio.gather(*(launch(spec) for _ in range(count)), return_exceptions=True)
+        for result in results:
+            if isinstance(result, Running):
+                self.add(result)
+        for result in results:
+            if isinstance(result, BaseException):
+                await self.stop(0)
+                raise result
+
+    async def roll(self, spec: Launch | None, count: int, first: Running | None, drain: float) -> None:
+        """Replace all workers one by one; each old one ends when nothing is under way to it.
+
+        Args:
+            spec: how the new ones are started.
+            count: how many there shall be.
+            first: a new one that is ready already.
+            drain: seconds that an old one may take to finish.
+        """
+        old = list(self.running)
+        self._launch = spec
+        for step in range(max(len(old), count)):
+            if step < count and spec is not None:
+                fresh = first if step == 0 and first is not None else await launch(spec)
+                self.add(fresh)
+            if step < len(old):
+                old[step].draining = True
+            await self._announce()
+            if step < len(old):
+                await self._retire(old[step], drain)
+
+    async def _retire(self, worker: Running, drain: float) -> None:
+        await self._idle(worker.socket, drain)
+        await self._end(worker, drain)
+        with contextlib.suppress(SealgateError):
+            await self._announce()
+
+    async def _end(self, worker: Running, seconds: float) -> None:
+        worker.ending = True
+        if worker in self.running:
+            self.running.remove(worker)
+        if worker.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                worker.process.terminate()
+            try:
+                await asyncio.wait_for(worker.process.wait(), max(seconds, 1.0))
+            except TimeoutError:
+                await _kill(worker.process)
+        (self._state / worker.socket).unlink(missing_ok=True)
+
+    async def stop(self, seconds: float) -> None:
+        """End all, each within `seconds`."""
+        self._launch = None
+        await asyncio.gather(*(self._end(worker, seconds) for worker in list(self.running)))
+        for task in list(self._watchers):
+            task.cancel()
+
+    async def _watch(self, worker: Running) -> None:
+        code = await worker.process.wait()
+        if worker.ending:
+            return
+        if worker in self.running:
+            self.running.remove(worker)
+        (self._state / worker.socket).unlink(missing_ok=True)
+        with contextlib.suppress(SealgateError):
+            await self._announce()
+        self._backoff, wait = self._backoff.ended(time.monotonic() - worker.started)
+        self._say(f"worker {worker.process.pid} ended ({_status(code)}); starting another in {wait:.1f} s")
+        await self._again(wait)
+
+    async def _again(self, wait: float) -> None:
+        """Start another worker, however often it takes."""
+        while self._launch is not None:
+            await asyncio.sleep(wait)
+            spec, born = self._launch, time.monotonic()
+            if spec is None:
+                return
+            try:
+                fresh = await launch(spec)
+            except (SealgateError, OSError) as error:
+                self._backoff, wait = self._backoff.ended(time.monotonic() - born)
+                self._say(f"no worker could be started ({error}); trying again in {wait:.1f} s")
+                continue
+            if self._launch is not spec:  # a reload or a stop came in between
+                await _kill(fresh.process)
+                (self._state / fresh.socket).unlink(missing_ok=True)
+                continue
+            self.add(fresh)
+            with contextlib.suppress(SealgateError):
+                await self._announce()
+            return
