@@ -17,6 +17,7 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from sealgate.errors import StateBusy, StateError, StateInsecure
 
@@ -137,7 +138,7 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600, *, step: Step = no_
         handle, temporary = _create_beside(path, mode)
         try:
             step("write")
-            with open(handle, "wb", closefd=False) as file:  # noqa: PTH123 - a descriptor, not a path
+            with open(handle, "wb", closefd=False) as file:
                 file.write(data)
             step("fsync")
             os.fsync(handle)
@@ -184,9 +185,13 @@ def _check_part(part: Path, uid: int, code: str) -> None:
     facts = part.stat()
     sticky = facts.st_uid == 0 and facts.st_mode & stat.S_ISVTX
     if facts.st_uid not in (0, uid):
-        raise _insecure(part, f"belongs to user {facts.st_uid}", f"chown root {part}, or use another place", code)
+        raise _insecure(
+            part, f"belongs to user {facts.st_uid}", f"chown root {part}, or use another place", code
+        )
     if facts.st_mode & 0o022 and not sticky:
-        raise _insecure(part, "can be written by other users", f"chmod go-w {part}, or use another place", code)
+        raise _insecure(
+            part, "can be written by other users", f"chmod go-w {part}, or use another place", code
+        )
 
 
 def check_not_writable_by_others(path: Path, *, code: str = "state-insecure") -> None:
@@ -204,7 +209,12 @@ def check_not_writable_by_others(path: Path, *, code: str = "state-insecure") ->
     facts = real.stat()
     uid = os.geteuid()
     if facts.st_uid not in (0, uid):
-        raise _insecure(path, f"belongs to user {facts.st_uid}, not to this one", f"chown it, or use another place: {path}", code)
+        raise _insecure(
+            path,
+            f"belongs to user {facts.st_uid}, not to this one",
+            f"chown it, or use another place: {path}",
+            code,
+        )
     if facts.st_mode & 0o022:
         raise _insecure(path, "can be written by other users", f"chmod go-w {path}", code)
     if uid == 0:
@@ -221,7 +231,12 @@ def check_not_readable_by_others(path: Path, *, code: str = "state-insecure") ->
     """
     facts = path.lstat()
     if stat.S_ISLNK(facts.st_mode):
-        raise _insecure(path, "is a symbolic link where a key file belongs", f"replace it by the file itself: {path}", code)
+        raise _insecure(
+            path,
+            "is a symbolic link where a key file belongs",
+            f"replace it by the file itself: {path}",
+            code,
+        )
     if not stat.S_ISREG(facts.st_mode):
         raise _insecure(path, "is not a regular file", f"put the key file there: {path}", code)
     if facts.st_uid not in (0, os.geteuid()):
@@ -245,11 +260,21 @@ def private_directory(path: Path, mode: int = 0o700) -> Path:
                 path.chmod(mode)
         facts = path.lstat()
         if stat.S_ISLNK(facts.st_mode):
-            raise _insecure(path, "is a symbolic link where a directory belongs", f"remove the link: {path}", "state-insecure")
+            raise _insecure(
+                path,
+                "is a symbolic link where a directory belongs",
+                f"remove the link: {path}",
+                "state-insecure",
+            )
         if not stat.S_ISDIR(facts.st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
         if facts.st_uid not in (0, os.geteuid()):
-            raise _insecure(path, f"belongs to user {facts.st_uid}, not to this one", f"chown it: {path}", "state-insecure")
+            raise _insecure(
+                path,
+                f"belongs to user {facts.st_uid}, not to this one",
+                f"chown it: {path}",
+                "state-insecure",
+            )
         if facts.st_mode & 0o022:
             raise _insecure(path, "can be written by other users", f"chmod go-w {path}", "state-insecure")
     return path
@@ -305,7 +330,7 @@ class FileLock:
             os.close(self._handle)
             self._handle = -1
 
-    def __enter__(self) -> FileLock:
+    def __enter__(self) -> Self:
         self.acquire()
         return self
 

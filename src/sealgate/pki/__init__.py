@@ -1,1 +1,1 @@
-
+"""Keys, the private authorities, issuing, the store and the live directory. See docs/design/house.md."""

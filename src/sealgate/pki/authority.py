@@ -17,7 +17,16 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from sealgate.pki.constraints import clients_constraints, servers_constraints
 from sealgate.pki.keys import PrivateKey, PublicKey, signature_hash
 
-__all__ = ["BACKDATE", "LIFETIME", "Issuer", "Purpose", "build_issuing", "build_root", "key_usage"]
+__all__ = [
+    "BACKDATE",
+    "LIFETIME",
+    "Issuer",
+    "Purpose",
+    "authority_key_identifier",
+    "build_issuing",
+    "build_root",
+    "key_usage",
+]
 
 LIFETIME = timedelta(days=3650)
 """Of the root and both issuing authorities."""
@@ -36,7 +45,9 @@ class Issuer:
     key: PrivateKey
 
 
-def key_usage(*, signature: bool = False, encipherment: bool = False, authority: bool = False) -> x509.KeyUsage:
+def key_usage(
+    *, signature: bool = False, encipherment: bool = False, authority: bool = False
+) -> x509.KeyUsage:
     """A KeyUsage with these bits and no others."""
     return x509.KeyUsage(
         digital_signature=signature,
@@ -62,7 +73,12 @@ def _name(what: str, tag: str) -> x509.Name:
 
 
 def _authority(
-    subject: x509.Name, public: PublicKey, issuer: x509.Name, not_before: datetime, not_after: datetime, depth: int
+    subject: x509.Name,
+    public: PublicKey,
+    issuer: x509.Name,
+    not_before: datetime,
+    not_after: datetime,
+    depth: int,
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -87,12 +103,14 @@ def build_root(key: PrivateKey, *, now: datetime) -> x509.Certificate:
     return builder.sign(key, signature_hash(key))
 
 
-def build_issuing(root: Issuer, purpose: Purpose, public: PublicKey, *, names: tuple[str, ...] = ()) -> x509.Certificate:
+def build_issuing(
+    root: Issuer, purpose: Purpose, public: PublicKey, *, names: tuple[str, ...] = ()
+) -> x509.Certificate:
     """An issuing authority (path length 0) that can only make servers, or only clients.
 
     Args:
         root: who signs.
-        purpose: ``servers`` (EKU serverAuth, names constrained) or ``clients`` (EKU clientAuth, no host names).
+        purpose: ``servers`` (EKU serverAuth, names constrained) or ``clients`` (EKU clientAuth, no hosts).
         public: the new authority's key.
         names: the site's names, for the constraints of ``servers``.
     """
@@ -105,15 +123,21 @@ def build_issuing(root: Issuer, purpose: Purpose, public: PublicKey, *, names: t
     tag = x509.SubjectKeyIdentifier.from_public_key(public).digest[:4].hex()
     builder = (
         _authority(
-            _name(purpose, tag), public, above.subject, above.not_valid_before_utc, above.not_valid_after_utc, 0
+            _name(purpose, tag),
+            public,
+            above.subject,
+            above.not_valid_before_utc,
+            above.not_valid_after_utc,
+            0,
         )
         .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         .add_extension(constraints, critical=True)
-        .add_extension(_key_of(above), critical=False)
+        .add_extension(authority_key_identifier(above), critical=False)
     )
     return builder.sign(root.key, signature_hash(root.key))
 
 
-def _key_of(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+def authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """The AKI of what ``issuer`` signs: its SKI (RFC 5280 §4.2.1.1)."""
     identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)

@@ -114,6 +114,11 @@ def covers(certified: Iterable[str], name: str) -> bool:
         if offered.lower() == name:
             return True
         parent = name.partition(".")[2]
-        if offered.startswith("*.") and parent and not name.startswith("*.") and offered[2:].lower() == parent:
+        if (
+            offered.startswith("*.")
+            and parent
+            and not name.startswith("*.")
+            and offered[2:].lower() == parent
+        ):
             return True
     return False

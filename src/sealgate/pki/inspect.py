@@ -8,10 +8,20 @@ from datetime import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from sealgate.pki.keys import describe
+from sealgate.pki.keys import describe, public_spki
 
-__all__ = ["Facts", "facts", "fingerprint", "issuer_key_hash", "names_of", "serial_text"]
+__all__ = [
+    "Facts",
+    "facts",
+    "fingerprint",
+    "issuer_key_hash",
+    "key_type_of",
+    "names_of",
+    "pem_of",
+    "serial_text",
+]
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
@@ -20,9 +30,20 @@ def fingerprint(certificate: x509.Certificate) -> str:
 
 
 def issuer_key_hash(issuer: x509.Certificate) -> str:
-    """SHA-256 of the issuer's SubjectPublicKeyInfo: with the serial, the name of a certificate in revocation."""
-    der = issuer.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(der).hexdigest()
+    """SHA-256 of the issuer's SubjectPublicKeyInfo: with the serial, how revocation names a certificate."""
+    return hashlib.sha256(public_spki(issuer)).hexdigest()
+
+
+def pem_of(certificate: x509.Certificate) -> bytes:
+    """The certificate as PEM."""
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def key_type_of(key: object) -> str:
+    """A public key's type in the policy's words (``ecdsa-p256``, ``rsa-3072``); empty where it has none."""
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return {"secp256r1": "ecdsa-p256", "secp384r1": "ecdsa-p384"}.get(key.curve.name, "")
+    return f"rsa-{key.key_size}" if isinstance(key, rsa.RSAPublicKey) else ""
 
 
 def serial_text(certificate: x509.Certificate) -> str:
@@ -32,7 +53,7 @@ def serial_text(certificate: x509.Certificate) -> str:
 
 
 def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
-    """DNS names and IP addresses of the subject alternative name, in its order; the subject does not count."""
+    """DNS names and IP addresses of the subject alternative name, in order; the subject does not count."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:

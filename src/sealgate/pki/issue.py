@@ -16,10 +16,17 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sealgate.errors import CertificateDates, CertificateError
-from sealgate.pki.authority import BACKDATE, Issuer, key_usage
+from sealgate.pki.authority import BACKDATE, Issuer, authority_key_identifier, key_usage
 from sealgate.pki.keys import PublicKey, signature_hash
 
-__all__ = ["CLIENT_LIFETIME", "SERVER_LIFETIME", "alternative_names", "issue_client", "issue_server", "subject_for"]
+__all__ = [
+    "CLIENT_LIFETIME",
+    "SERVER_LIFETIME",
+    "alternative_names",
+    "issue_client",
+    "issue_server",
+    "subject_for",
+]
 
 SERVER_LIFETIME = timedelta(days=47)
 CLIENT_LIFETIME = timedelta(days=90)
@@ -51,7 +58,7 @@ def subject_for(names: Sequence[str]) -> x509.Name:
 
 
 def _dates(issuer: Issuer, now: datetime, lifetime: timedelta) -> tuple[datetime, datetime]:
-    """notBefore and notAfter, never outside the issuer's own.
+    """NotBefore and notAfter, never outside the issuer's own.
 
     Raises:
         CertificateDates: ``clock-before-authority``, ``authority-expired``.
@@ -79,9 +86,12 @@ def _dates(issuer: Issuer, now: datetime, lifetime: timedelta) -> tuple[datetime
 
 
 def _leaf(
-    issuer: Issuer, public: PublicKey, subject: x509.Name, usage: x509.ObjectIdentifier, dates: tuple[datetime, datetime]
+    issuer: Issuer,
+    public: PublicKey,
+    subject: x509.Name,
+    usage: x509.ObjectIdentifier,
+    dates: tuple[datetime, datetime],
 ) -> x509.CertificateBuilder:
-    above = issuer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -92,17 +102,26 @@ def _leaf(
         .not_valid_after(dates[1])
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(
-            key_usage(signature=True, encipherment=isinstance(public, rsa.RSAPublicKey) and usage == ExtendedKeyUsageOID.SERVER_AUTH),
+            key_usage(
+                signature=True,
+                encipherment=isinstance(public, rsa.RSAPublicKey)
+                and usage == ExtendedKeyUsageOID.SERVER_AUTH,
+            ),
             critical=True,
         )
         .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(above), critical=False)
+        .add_extension(authority_key_identifier(issuer.certificate), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
     )
 
 
 def issue_server(
-    issuer: Issuer, public: PublicKey, names: Sequence[str], *, now: datetime, lifetime: timedelta = SERVER_LIFETIME
+    issuer: Issuer,
+    public: PublicKey,
+    names: Sequence[str],
+    *,
+    now: datetime,
+    lifetime: timedelta = SERVER_LIFETIME,
 ) -> x509.Certificate:
     """A server's certificate.
 
@@ -145,8 +164,8 @@ def issue_client(
         lifetime: of the certificate; cut where the issuer's ends.
 
     Raises:
-        CertificateError: ``client-name``: empty, too long, control characters, or it looks like a host's name,
-            which the clients authority must not certify (OpenSSL would refuse the certificate).
+        CertificateError: ``client-name``: empty, too long, control characters, or like a host's name,
+            which the clients authority must not certify (OpenSSL would refuse it).
         CertificateDates: ``clock-before-authority``, ``authority-expired``.
     """
     _check_client_name(name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -23,6 +24,7 @@ __all__ = [
     "generate",
     "load_private",
     "parse_private",
+    "public_spki",
     "signature_hash",
     "spki",
     "to_pem",
@@ -63,6 +65,13 @@ def spki(key: PrivateKey | PublicKey) -> bytes:
     """The DER of the SubjectPublicKeyInfo: equal exactly where the keys are."""
     public = key if isinstance(key, PublicKey) else key.public_key()
     return public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def public_spki(certificate: x509.Certificate) -> bytes:
+    """The DER of a certificate's SubjectPublicKeyInfo."""
+    return certificate.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
 
 
 def describe(key: object) -> str:

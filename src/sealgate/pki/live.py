@@ -20,6 +20,7 @@ import secrets
 import shutil
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 from cryptography import x509
@@ -36,7 +37,7 @@ from sealgate._system.files import (
 )
 from sealgate.errors import CertificateError, CertificateMismatch
 from sealgate.pki.inspect import fingerprint, names_of
-from sealgate.pki.keys import parse_private, spki
+from sealgate.pki.keys import parse_private, public_spki, spki
 
 __all__ = ["LiveCertificate", "LiveDirectory", "parse_chain", "verify_pair"]
 
@@ -74,12 +75,17 @@ def parse_chain(pem: bytes, origin: str) -> tuple[x509.Certificate, ...]:
     try:
         chain = tuple(x509.load_pem_x509_certificates(pem))
         for certificate in chain:
-            _ = (certificate.extensions, certificate.not_valid_after_utc, certificate.subject, certificate.public_key())
+            _ = (
+                certificate.extensions,
+                certificate.not_valid_after_utc,
+                certificate.subject,
+                certificate.public_key(),
+            )
     except Exception as error:
         raise CertificateError(
             "certificate-unreadable",
             f"there is no PEM certificate in {origin} that can be read",
-            "give the PEM file that begins with -----BEGIN CERTIFICATE-----, the server's own certificate first",
+            "give the PEM file that begins with -----BEGIN CERTIFICATE-----, the server's own first",
             origin=origin,
         ) from error
     return chain
@@ -93,16 +99,14 @@ def verify_pair(chain_pem: bytes, key_pem: bytes, origin: str) -> tuple[x509.Cer
         CertificateMismatch: ``key-mismatch``, ``chain-broken``.
     """
     chain = parse_chain(chain_pem, origin)
-    public = chain[0].public_key()
-    public_der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    if spki(parse_private(key_pem, origin)) != public_der:
+    if spki(parse_private(key_pem, origin)) != public_spki(chain[0]):
         raise CertificateMismatch(
             "key-mismatch",
             f"the private key does not belong to the first certificate of {origin}",
             "give the key that the certificate was requested with, and the server's own certificate first",
             origin=origin,
         )
-    for lower, upper in zip(chain, chain[1:], strict=False):
+    for lower, upper in pairwise(chain):
         try:
             lower.verify_directly_issued_by(upper)
         except Exception as error:

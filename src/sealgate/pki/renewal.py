@@ -72,14 +72,19 @@ def decide(held: Held | None, wanted: Wanted, *, now: datetime, force: bool = Fa
         return Decision(due=True, reason=Reason.MISSING, sentence="there is no certificate yet")
     at = due_at(held.not_before, held.not_after)
     if now < held.not_before:
-        sentence = f"the clock ({now:%Y-%m-%d %H:%M} UTC) is before the certificate begins ({held.not_before:%Y-%m-%d %H:%M} UTC)"
+        begins = f"{held.not_before:%Y-%m-%d %H:%M} UTC"
+        sentence = f"the clock says {now:%Y-%m-%d %H:%M} UTC, but the certificate begins at {begins}"
         return Decision(due=False, reason=Reason.CLOCK, sentence=sentence, at=at)
-    for reason, sentence in _grounds(held, wanted, now, at, force):
+    for reason, sentence in _grounds(held, wanted, now, at, force=force):
         return Decision(due=True, reason=reason, sentence=sentence, at=at)
-    return Decision(due=False, reason=Reason.FRESH, sentence=f"it is good until {at:%Y-%m-%d %H:%M} UTC", at=at)
+    return Decision(
+        due=False, reason=Reason.FRESH, sentence=f"it is good until {at:%Y-%m-%d %H:%M} UTC", at=at
+    )
 
 
-def _grounds(held: Held, wanted: Wanted, now: datetime, at: datetime, force: bool) -> list[tuple[Reason, str]]:  # noqa: FBT001 - private
+def _grounds(
+    held: Held, wanted: Wanted, now: datetime, at: datetime, *, force: bool
+) -> list[tuple[Reason, str]]:
     """Every ground for another certificate, the weightiest first."""
     missing, extra = sorted(wanted.names - held.names), sorted(held.names - wanted.names)
     grounds = (
@@ -87,8 +92,16 @@ def _grounds(held: Held, wanted: Wanted, now: datetime, at: datetime, force: boo
         (bool(missing), Reason.NAMES, f"it lacks {', '.join(missing)}"),
         (bool(extra), Reason.NAMES, f"it has {', '.join(extra)}, which the policy no longer names"),
         (held.issuer != wanted.issuer, Reason.AUTHORITY, "its authority was replaced"),
-        (held.key_type != wanted.key_type, Reason.KEY_TYPE, f"the policy asks for a key of type {wanted.key_type}"),
-        (now >= at, Reason.TIME, f"it was due at {at:%Y-%m-%d %H:%M} UTC and ends at {held.not_after:%Y-%m-%d %H:%M} UTC"),
+        (
+            held.key_type != wanted.key_type,
+            Reason.KEY_TYPE,
+            f"the policy asks for a key of type {wanted.key_type}",
+        ),
+        (
+            now >= at,
+            Reason.TIME,
+            f"it was due at {at:%Y-%m-%d %H:%M} UTC and ends at {held.not_after:%Y-%m-%d %H:%M} UTC",
+        ),
         (force, Reason.FORCED, "it was asked for"),
     )
     return [(reason, sentence) for holds, reason, sentence in grounds if holds]

@@ -1,28 +1,42 @@
-"""What the keeper calls: a server certificate that is live and fits the policy, and the clients' trust anchors."""
+"""What the keeper calls: a live server certificate that fits the policy; the clients' anchors and list.
+
+Each function looks first and writes only what is due, so the keeper may call them as often as it likes: at
+start, on reload, on a timer, when :func:`watched_files` change.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from sealgate._system.clock import Clock
 from sealgate._system.files import write_atomic
-from sealgate.errors import CertificateDates, CertificateError
-from sealgate.pki.inspect import Facts, facts, issuer_key_hash
+from sealgate.errors import CertificateDates, CertificateError, CertificateMismatch
+from sealgate.pki.crl import build_crl, crl_is_due
+from sealgate.pki.imports import Pair, check_pair, foreign_anchors, read_pair
+from sealgate.pki.inspect import issuer_key_hash, key_type_of, pem_of
 from sealgate.pki.issue import issue_server
 from sealgate.pki.keys import generate, to_pem
-from sealgate.pki.live import LiveCertificate, LiveDirectory, parse_chain
+from sealgate.pki.live import LiveCertificate, LiveDirectory
 from sealgate.pki.renewal import Decision, Held, Reason, Wanted, decide
+from sealgate.pki.requests import note_import
 from sealgate.pki.state import State
 from sealgate.pki.store import Store
-from sealgate.pki.vault import Authorities, ensure_authorities
+from sealgate.pki.vault import Authorities, KeepRootKey, check_covered, ensure_authorities, new_root
 from sealgate.policy.model import Policy
+from sealgate.policy.profiles import load_profile
 
-__all__ = ["ensure_client_trust", "ensure_server_certificate"]
+__all__ = [
+    "ensure_client_crl",
+    "ensure_client_trust",
+    "ensure_root",
+    "ensure_server_certificate",
+    "renew_root",
+    "server_decision",
+    "watched_files",
+]
 
 
 def ensure_server_certificate(
@@ -30,77 +44,143 @@ def ensure_server_certificate(
 ) -> LiveCertificate:
     """Make a certificate live that fits the policy, and say what is live.
 
-    Issues, or takes from the policy's files, only where that is due; otherwise it only looks.
+    With ``certificate.source = "private"`` one is issued where none fits or one is due (the authority is
+    made on first use); with ``"files"`` the files are read, checked, and published where they differ.
 
     Args:
         state: its lock is taken (a keeper holds it already).
         policy: whose certificate.
         clock: the present.
         base: the policy file's directory; relative paths in the policy count from there.
-        force: issue another one although none is due.
+        force: issue another one although none is due (``"private"`` alone).
 
     Raises:
         CertificateError: and its families; what was live stays live.
         StateError: the state cannot be written.
     """
-    del base
     with state.lock(), Store.open(state.store) as store:
+        if policy.certificate.source == "files":
+            return _from_files(state, store, policy, clock, base)
         return _private(state, store, policy, clock, force=force)
 
 
-def _held(live: LiveCertificate | None, authorities: Authorities) -> Held | None:
+def watched_files(policy: Policy, base: Path) -> tuple[Path, ...]:
+    """Files of others: when one changes, what this module ensures is to be ensured again."""
+    files = policy.certificate.files
+    names = [files.chain, files.key] if policy.certificate.source == "files" else []
+    names += [authority.file for authority in policy.clients.authorities if authority.file]
+    return tuple(base / name for name in names)
+
+
+def ensure_root(state: State, policy: Policy, clock: Clock) -> x509.Certificate:
+    """The private root, made where there is none yet; its PEM file is ``state.root_pem``.
+
+    Raises:
+        CertificateError, StateError: as :func:`ensure_server_certificate`.
+    """
+    with state.lock(), Store.open(state.store) as store:
+        return ensure_authorities(state, store, policy.site.names, now=clock()).root
+
+
+def renew_root(
+    state: State, policy: Policy, clock: Clock, *, base: Path = Path(), keep: KeepRootKey | None = None
+) -> LiveCertificate:
+    """A new root that permits the policy's names, and a certificate under it. Clients must trust it anew.
+
+    Client certificates stay good: the clients authority keeps its key.
+
+    Raises:
+        CertificateError, StateError: as :func:`ensure_server_certificate`.
+        UsageError: about ``keep``.
+    """
+    with state.lock():
+        with Store.open(state.store) as store:
+            new_root(state, store, policy.site.names, now=clock(), keep=keep)
+        ensure_client_trust(state, policy, clock, base=base)
+        return ensure_server_certificate(state, policy, clock, base=base)
+
+
+def _held(live: LiveCertificate | None, servers: x509.Certificate) -> Held | None:
     if live is None:
         return None
     leaf = live.leaf
     try:
-        leaf.verify_directly_issued_by(authorities.servers.certificate)
-        issuer = issuer_key_hash(authorities.servers.certificate)
+        leaf.verify_directly_issued_by(servers)
+        # The same key under a new root: the chain must bring the new certificate of it.
+        same = servers.public_bytes(serialization.Encoding.DER) in live.chain
     except Exception:  # noqa: BLE001 - whatever the reason, it is not from this authority
-        issuer = ""
-    return Held(live.not_before, live.not_after, frozenset(live.names), key_type_of(leaf.public_key()), issuer)
+        same = False
+    issuer = issuer_key_hash(servers) if same else ""
+    return Held(
+        live.not_before, live.not_after, frozenset(live.names), key_type_of(leaf.public_key()), issuer
+    )
 
 
-def key_type_of(key: object) -> str:
-    """A public key's type in the policy's words; empty where the policy has none for it."""
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return {"secp256r1": "ecdsa-p256", "secp384r1": "ecdsa-p384"}.get(key.curve.name, "")
-    return f"rsa-{key.key_size}" if isinstance(key, rsa.RSAPublicKey) else ""
+def server_decision(
+    live: LiveCertificate | None,
+    servers: x509.Certificate,
+    policy: Policy,
+    clock: Clock,
+    *,
+    force: bool = False,
+) -> Decision:
+    """Is another certificate due from the private authority, and why?"""
+    wanted = Wanted(frozenset(policy.site.names), policy.certificate.key_type, issuer_key_hash(servers))
+    return decide(_held(live, servers), wanted, now=clock(), force=force)
 
 
 def _readable(directory: LiveDirectory) -> LiveCertificate | None:
     try:
         return directory.current()
     except CertificateError:
-        # It is ours to issue, so what cannot be read is replaced.
+        # It is ours to publish, so what cannot be read is replaced.
         return None
 
 
 def _private(state: State, store: Store, policy: Policy, clock: Clock, *, force: bool) -> LiveCertificate:
-    now = clock()
-    names, key_type = policy.site.names, policy.certificate.key_type
+    now, names = clock(), policy.site.names
     authorities = ensure_authorities(state, store, names, now=now)
+    check_covered(authorities, names)
+    servers = authorities.servers
     directory = LiveDirectory(state.live_server(names[0]))
     live = _readable(directory)
-    wanted = Wanted(frozenset(names), key_type, issuer_key_hash(authorities.servers.certificate))
-    decision = decide(_held(live, authorities), wanted, now=now, force=force)
+    decision = server_decision(live, servers.certificate, policy, clock, force=force)
     if decision.reason is Reason.CLOCK:
-        raise clock_is_wrong(decision)
+        raise CertificateDates(
+            "certificate-not-yet-valid", decision.sentence, "set the machine's clock, then try again"
+        )
     if live is not None and not decision.due:
         return live
-    key = generate(key_type)
-    leaf = issue_server(authorities.servers, key.public_key(), names, now=now)
-    store.add_certificate(leaf, kind="server", site=names[0], issuer=authorities.servers.certificate, now=now)
-    chain = b"".join(
-        certificate.public_bytes(serialization.Encoding.PEM) for certificate in (leaf, authorities.servers.certificate)
-    )
-    return directory.publish(chain, to_pem(key))
+    key = generate(policy.certificate.key_type)
+    leaf = issue_server(servers, key.public_key(), names, now=now)
+    store.add_certificate(leaf, kind="server", site=names[0], issuer=servers.certificate, now=now)
+    return directory.publish(pem_of(leaf) + pem_of(servers.certificate), to_pem(key))
 
 
-def clock_is_wrong(decision: Decision) -> CertificateDates:
-    """The error for a clock that is before what it already signed."""
-    return CertificateDates(
-        "certificate-not-yet-valid", decision.sentence, "set the machine's clock, then try again"
-    )
+def _from_files(state: State, store: Store, policy: Policy, clock: Clock, base: Path) -> LiveCertificate:
+    now, site, files = clock(), policy.site.names[0], policy.certificate.files
+    chain_path, key_path = base / files.chain, base / files.key
+    chain_pem, key_pem = read_pair(chain_path, key_path)
+    pair = check_pair(chain_pem, key_pem, policy.site.names, now=now, origin=str(chain_path))
+    _check_profile(pair, policy, chain_path)
+    directory = LiveDirectory(state.live_server(site))
+    live = _readable(directory)
+    if live is not None and directory.pair() == (pair.chain_pem, pair.key_pem):
+        return live
+    note_import(store, pair, site, now=now)
+    return directory.publish(pair.chain_pem, pair.key_pem)
+
+
+def _check_profile(pair: Pair, policy: Policy, origin: Path) -> None:
+    profile = load_profile(policy.tls.profile)
+    if not profile.accepts_key(pair.key_type):
+        kinds = " or ".join(profile.certificate_types).upper()
+        raise CertificateMismatch(
+            "key-not-in-profile",
+            f"the key in {origin} is of type {pair.key_type}, which {profile.id} does not allow",
+            f"get a certificate with a key of the kind {kinds}, or set another tls.profile",
+            origin=str(origin),
+        )
 
 
 def ensure_client_trust(state: State, policy: Policy, clock: Clock, *, base: Path = Path()) -> Path:
@@ -119,73 +199,42 @@ def ensure_client_trust(state: State, policy: Policy, clock: Clock, *, base: Pat
         The path of the file.
 
     Raises:
-        CertificateError: ``trust-unreadable``, ``trust-not-authority``.
+        CertificateError: ``trust-unreadable``, ``trust-not-authority``, ``certificate-weak``.
         CertificateDates: ``certificate-expired``, ``certificate-not-yet-valid``.
     """
-    path = state.live_clients / "trust.pem"
-    authority = policy.clients.authorities[0]
+    path, authority = state.live_clients / "trust.pem", policy.clients.authorities[0]
     with state.lock():
         if authority.file:
             anchors = foreign_anchors(base / authority.file, now=clock())
         else:
-            with Store.open(state.store) as store:
-                made = ensure_authorities(state, store, policy.site.names, now=clock())
+            made = _authorities(state, policy, clock)
             anchors = (made.clients.certificate, made.root)
-        pem = b"".join(anchor.public_bytes(serialization.Encoding.PEM) for anchor in anchors)
+        pem = b"".join(pem_of(anchor) for anchor in anchors)
         if not path.is_file() or path.read_bytes() != pem:
             write_atomic(path, pem)
     return path
 
 
-def foreign_anchors(path: Path, *, now: datetime) -> tuple[x509.Certificate, ...]:
-    """The certificates of a foreign authority's PEM file: authorities all of them, and in date.
+def _authorities(state: State, policy: Policy, clock: Clock) -> Authorities:
+    with Store.open(state.store) as store:
+        return ensure_authorities(state, store, policy.site.names, now=clock())
+
+
+def ensure_client_crl(state: State, policy: Policy, clock: Clock) -> Path:
+    """Write ``live/clients/crl.pem`` of the private clients authority where it is due (half of its 24 h).
 
     Raises:
-        CertificateError: ``trust-unreadable``, ``trust-not-authority``.
-        CertificateDates: ``certificate-expired``, ``certificate-not-yet-valid``.
+        CertificateError, StateError: as :func:`ensure_server_certificate`.
     """
-    try:
-        anchors = parse_chain(path.read_bytes(), str(path))
-    except (OSError, CertificateError) as error:
-        raise CertificateError(
-            "trust-unreadable",
-            f"there is no PEM certificate in {path} that can be read",
-            "give the PEM file of the authority in clients.authorities[0].file",
-            path=str(path),
-        ) from error
-    for anchor in anchors:
-        facts_ = facts(anchor)
-        if not facts_.authority:
-            raise CertificateError(
-                "trust-not-authority",
-                f"{facts_.subject!a} in {path} is not an authority",
-                "give the certificate of the authority that signs the clients, not one of a client or server",
-                path=str(path),
-            )
-        check_dates(facts_, str(path), now=now)
-    return anchors
-
-
-def check_dates(certificate: Facts, origin: str, *, now: datetime) -> None:
-    """Refuse a certificate that is not valid now.
-
-    Raises:
-        CertificateDates: ``certificate-expired``, ``certificate-not-yet-valid``.
-    """
-    if now > certificate.not_after:
-        raise CertificateDates(
-            "certificate-expired",
-            f"{certificate.subject!a} in {origin} ended on {certificate.not_after:%Y-%m-%d %H:%M} UTC",
-            "renew it where it comes from and put the new one there",
-            origin=origin,
-            not_after=certificate.not_after.isoformat(),
-        )
-    if now < certificate.not_before:
-        raise CertificateDates(
-            "certificate-not-yet-valid",
-            f"{certificate.subject!a} in {origin} begins on {certificate.not_before:%Y-%m-%d %H:%M} UTC"
-            f" and the clock says {now:%Y-%m-%d %H:%M}",
-            "set the machine's clock, or wait",
-            origin=origin,
-            not_before=certificate.not_before.isoformat(),
-        )
+    path = state.live_clients / "crl.pem"
+    with state.lock():
+        issuer = _authorities(state, policy, clock).clients
+        try:
+            before = x509.load_pem_x509_crl(path.read_bytes())
+            ours = before.is_signature_valid(issuer.key.public_key())
+        except (OSError, ValueError):
+            before, ours = None, False
+        if before is None or not ours or crl_is_due(before, now=clock()):
+            crl = build_crl(issuer, (), now=clock(), after=before if ours else None)
+            write_atomic(path, crl.public_bytes(serialization.Encoding.PEM))
+    return path

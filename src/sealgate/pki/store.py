@@ -10,7 +10,6 @@ A rollback journal, no WAL: readers need no write access to the directory, and o
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import sqlite3
@@ -19,14 +18,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Literal, Self
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
 from sealgate._system.files import check_not_readable_by_others, translated
 from sealgate.errors import StateError
-from sealgate.pki.inspect import fingerprint, issuer_key_hash, names_of, serial_text
+from sealgate.pki.inspect import fingerprint, issuer_key_hash, names_of, pem_of, serial_text
 
 __all__ = ["CertificateRow", "Event", "Kind", "Store"]
 
@@ -73,7 +71,7 @@ _MIGRATIONS = (
 
 @dataclass(frozen=True, slots=True)
 class CertificateRow:
-    """One certificate of the store. ``serial`` is upper-case hex, ``issuer_key`` the SHA-256 of the issuer's SPKI."""
+    """One certificate. ``serial`` is upper-case hex, ``issuer_key`` the SHA-256 of the issuer's SPKI."""
 
     fingerprint: str
     kind: Kind
@@ -98,7 +96,7 @@ class Event:
     detail: dict[str, object]
 
 
-def _row(  # noqa: PLR0913 - one for each column
+def _row(  # noqa: PLR0913, PLR0917 - one for each column
     mark: str,
     kind: Kind,
     site: str,
@@ -134,12 +132,16 @@ class Store:
         """Open (or make) the store and bring its schema up to date.
 
         Raises:
-            StateError: ``store-damaged``, ``store-newer``, ``state-full``, ``state-read-only``, ``state-missing``.
+            StateError: ``store-damaged``, ``store-newer``, ``store-locked``, ``state-full``,
+                ``state-read-only``, ``state-missing``.
             StateInsecure: the file is open to others.
         """
         if not path.exists() and read_only:
             raise StateError(
-                "state-missing", f"there is no store {path}", "start once with: sealgate serve", path=str(path)
+                "state-missing",
+                f"there is no store {path}",
+                "start once with: sealgate serve",
+                path=str(path),
             )
         with translated(path):
             if not read_only:
@@ -148,7 +150,10 @@ class Store:
             check_not_readable_by_others(path)
         with _sqlite(path):
             connection = sqlite3.connect(
-                f"{path.as_uri()}?mode={'ro' if read_only else 'rw'}", uri=True, isolation_level=None, timeout=5
+                f"{path.as_uri()}?mode={'ro' if read_only else 'rw'}",
+                uri=True,
+                isolation_level=None,
+                timeout=5,
             )
             store = cls(path, connection)
             try:
@@ -167,7 +172,7 @@ class Store:
         if version > len(_MIGRATIONS):
             raise StateError(
                 "store-newer",
-                f"{self.path} was written by a newer Sealgate (schema {version}, this one knows {len(_MIGRATIONS)})",
+                f"{self.path} was written by a newer Sealgate (schema {version})",
                 "upgrade Sealgate, or bring back the state directory's backup",
                 path=str(self.path),
             )
@@ -204,24 +209,39 @@ class Store:
             (
                 mark,
                 name,
-                hashlib.sha256(_public(certificate)).hexdigest(),
+                issuer_key_hash(certificate),
                 _iso(certificate.not_valid_before_utc),
                 _iso(certificate.not_valid_after_utc),
-                certificate.public_bytes(serialization.Encoding.PEM).decode(),
+                pem_of(certificate).decode(),
                 _iso(now),
             )
             for mark, (name, certificate) in current.items()
         ]
         with self._transaction():
-            known = {row[0] for row in self._connection.execute("SELECT fingerprint FROM authorities WHERE retired_at IS NULL")}
-            self._connection.executemany("INSERT OR IGNORE INTO authorities VALUES (?,?,?,?,?,?,?,NULL)", rows)
+            known = {
+                row[0]
+                for row in self._connection.execute(
+                    "SELECT fingerprint FROM authorities WHERE retired_at IS NULL"
+                )
+            }
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO authorities VALUES (?,?,?,?,?,?,?,NULL)", rows
+            )
             for old in known - set(current):
-                self._connection.execute("UPDATE authorities SET retired_at=? WHERE fingerprint=?", (_iso(now), old))
+                self._connection.execute(
+                    "UPDATE authorities SET retired_at=? WHERE fingerprint=?", (_iso(now), old)
+                )
             if known != set(current):
                 self._event("authority-made", rows[0][0], {"fingerprints": sorted(current)}, now)
 
     def add_certificate(
-        self, certificate: x509.Certificate, *, kind: Kind, site: str, issuer: x509.Certificate | None, now: datetime
+        self,
+        certificate: x509.Certificate,
+        *,
+        kind: Kind,
+        site: str,
+        issuer: x509.Certificate | None,
+        now: datetime,
     ) -> None:
         """Put a certificate on disk before it is handed out. Adding it again changes nothing.
 
@@ -243,13 +263,20 @@ class Store:
             json.dumps(names_of(certificate)),
             _iso(certificate.not_valid_before_utc),
             _iso(certificate.not_valid_after_utc),
-            certificate.public_bytes(serialization.Encoding.PEM).decode(),
+            pem_of(certificate).decode(),
             _iso(now),
         )
         with self._transaction():
-            new = self._connection.execute("INSERT OR IGNORE INTO certificates VALUES (?,?,?,?,?,?,?,?,?,?,?)", row)
+            new = self._connection.execute(
+                "INSERT OR IGNORE INTO certificates VALUES (?,?,?,?,?,?,?,?,?,?,?)", row
+            )
             if new.rowcount:
-                self._event(f"certificate-{'imported' if kind == 'imported' else 'issued'}", mark, {"kind": kind, "site": site}, now)
+                self._event(
+                    f"certificate-{'imported' if kind == 'imported' else 'issued'}",
+                    mark,
+                    {"kind": kind, "site": site},
+                    now,
+                )
 
     def certificates(self, *, kind: Kind | None = None, site: str | None = None) -> list[CertificateRow]:
         """All certificates, newest first; of one kind or site where named."""
@@ -284,7 +311,7 @@ class Store:
         """Give the file back."""
         self._connection.close()
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -293,17 +320,11 @@ class Store:
         self.close()
 
 
-def _public(certificate: x509.Certificate) -> bytes:
-    return certificate.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-
-
 def _damaged(path: Path) -> StateError:
     return StateError(
         "store-damaged",
         f"{path} is not a sound store",
-        "bring back its backup, or move it away: keys and live certificates stay, the list of what was issued is lost",
+        "bring back its backup, or move it away: only the list of what was issued is lost",
         path=str(path),
     )
 
@@ -317,11 +338,17 @@ def _sqlite(path: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorname", "")
         if code.startswith("SQLITE_FULL"):
             raise StateError(
-                "state-full", f"no space is left to write {path}", "free some space and try again", path=str(path)
+                "state-full",
+                f"no space is left to write {path}",
+                "free some space and try again",
+                path=str(path),
             ) from error
         if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
             raise StateError(
-                "state-read-only", f"{path} cannot be written", "make it writable for this user", path=str(path)
+                "state-read-only",
+                f"{path} cannot be written",
+                "make it writable for this user",
+                path=str(path),
             ) from error
         if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             raise StateError(

@@ -24,7 +24,6 @@ from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
 from sealgate._system.files import (
     Step,
@@ -38,12 +37,21 @@ from sealgate._system.files import (
 from sealgate.errors import CertificateError, StateInsecure, UsageError
 from sealgate.pki.authority import Issuer, build_issuing, build_root
 from sealgate.pki.constraints import outside
+from sealgate.pki.inspect import pem_of
 from sealgate.pki.keys import PrivateKey, generate, load_private, to_pem
 from sealgate.pki.live import parse_chain, verify_pair
 from sealgate.pki.state import State
 from sealgate.pki.store import Store
 
-__all__ = ["Authorities", "KeepRootKey", "ensure_authorities", "load_authorities", "load_certificates", "new_root"]
+__all__ = [
+    "Authorities",
+    "KeepRootKey",
+    "check_covered",
+    "ensure_authorities",
+    "load_authorities",
+    "load_certificates",
+    "new_root",
+]
 
 _NAMES = ("root", "servers", "clients")
 _PASSPHRASE_MIN = 8
@@ -77,7 +85,9 @@ class KeepRootKey:
             UsageError: ``root-key-exists``, ``passphrase-short``.
         """
         if self.path.exists() or self.path.is_symlink():
-            raise UsageError("root-key-exists", f"{self.path} is there already", "name a file that is not there yet")
+            raise UsageError(
+                "root-key-exists", f"{self.path} is there already", "name a file that is not there yet"
+            )
         if len(self.passphrase) < _PASSPHRASE_MIN:
             raise UsageError(
                 "passphrase-short",
@@ -133,7 +143,7 @@ def load_authorities(state: State) -> Authorities | None:
 
     def issuer(name: str) -> Issuer:
         key = load_private(state.authorities / "current" / name / "key.pem")
-        verify_pair(_pem(certificates[name]), to_pem(key), str(state.authorities))
+        verify_pair(pem_of(certificates[name]), to_pem(key), str(state.authorities))
         return Issuer(certificates[name], key)
 
     try:
@@ -144,46 +154,62 @@ def load_authorities(state: State) -> Authorities | None:
         raise _damaged(state.authorities) from error
 
 
-def _pem(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(serialization.Encoding.PEM)
-
-
 def ensure_authorities(
-    state: State, store: Store, names: Sequence[str], *, now: datetime, keep: KeepRootKey | None = None, step: Step = no_step
+    state: State,
+    store: Store,
+    names: Sequence[str],
+    *,
+    now: datetime,
+    keep: KeepRootKey | None = None,
+    step: Step = no_step,
 ) -> Authorities:
     """The authorities in force; made where there are none yet.
 
     Args:
         state: its lock is taken.
         store: gets the authorities' certificates.
-        names: the site's names: all must be permitted by the servers authority.
+        names: the site's names: a new servers authority permits them.
         now: the present.
         keep: keep the root's key, where one is made.
         step: see ``files.Step``.
 
     Raises:
-        CertificateError: ``authority-name-not-covered``, ``authority-damaged``.
+        CertificateError: ``authority-damaged``.
         StateError: ``state-busy`` and whatever keeps the state from being written.
     """
     with state.lock():
         found = load_authorities(state)
         if found is None:
             return _make(state, store, names, now=now, clients_key=None, keep=keep, step=step)
-        missing = outside(names, found.servers.certificate)
-        if missing:
-            raise CertificateError(
-                "authority-name-not-covered",
-                f"the private authority may not certify {', '.join(missing)}",
-                "make a new root with: sealgate cert renew --new-root, and let clients trust it (sealgate trust)",
-                names=missing,
-            )
         # A process killed after the swap has not told the store.
         store.add_authorities(found.certificates, now=now)
         return found
 
 
+def check_covered(authorities: Authorities, names: Sequence[str]) -> None:
+    """May the servers authority certify all these names?
+
+    Raises:
+        CertificateError: ``authority-name-not-covered``.
+    """
+    missing = outside(names, authorities.servers.certificate)
+    if missing:
+        raise CertificateError(
+            "authority-name-not-covered",
+            f"the private authority may not certify {', '.join(missing)}",
+            "make a new root with: sealgate cert renew --new-root, and let clients trust it: sealgate trust",
+            names=missing,
+        )
+
+
 def new_root(
-    state: State, store: Store, names: Sequence[str], *, now: datetime, keep: KeepRootKey | None = None, step: Step = no_step
+    state: State,
+    store: Store,
+    names: Sequence[str],
+    *,
+    now: datetime,
+    keep: KeepRootKey | None = None,
+    step: Step = no_step,
 ) -> Authorities:
     """Replace root and servers authority by new ones that permit ``names``; clients must trust the new root.
 
@@ -245,7 +271,7 @@ def _write_set(state: State, made: Authorities, step: Step) -> Path:
     for name, certificate in made.certificates.items():
         (directory / name).mkdir(mode=0o700)
         step(f"{name}-certificate")
-        write_atomic(_certificate_file(directory, name), _pem(certificate), step=step)
+        write_atomic(_certificate_file(directory, name), pem_of(certificate), step=step)
         if name in keys:
             step(f"{name}-key")
             write_atomic(directory / name / "key.pem", to_pem(keys[name]), step=step)
