@@ -53,6 +53,7 @@ class Guard:
         self._compiled = compiled
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Judge one exchange (ASGI 3)."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
@@ -61,15 +62,19 @@ class Guard:
             raise NotImplementedError(f"unknown ASGI scope {scope['type']!r}")
         headers: Headers = list(scope["headers"])
         told = self._source.from_headers(headers)
+        if told is None:
+            await self._refuse(UNJUDGED, None, scope, receive, send)
+            return
+        origin, target = told
         method = scope.get("method", "GET")  # a WebSocket begins with a GET
-        facts = Facts(told[0].client, method, _host(headers), told[1]) if told else None
-        decision = decide(self._compiled, facts) if facts else UNJUDGED
-        if not isinstance(decision, Deny) and scope["path"] != decision.path:
-            decision = PATH_MISMATCH
-        if told is None or isinstance(decision, Deny):
+        facts = Facts(origin.client, method, _only(headers, b"host"), target)
+        decision = decide(self._compiled, facts)
+        if isinstance(decision, Deny):
             await self._refuse(decision, facts, scope, receive, send)
+        elif scope["path"] != decision.path:
+            await self._refuse(PATH_MISMATCH, facts, scope, receive, send)
         else:
-            await self._app(self._admitted(scope, headers, told[0], decision), receive, send)
+            await self._app(self._admitted(scope, headers, origin, decision), receive, send)
 
     def _admitted(self, scope: Scope, headers: Headers, origin: Origin, allow: Allow) -> Scope:
         """The scope as the app sees it."""
@@ -90,7 +95,7 @@ class Guard:
         }
 
     def _is_spoofable(self, name: bytes) -> bool:
-        # Frameworks that make CGI names of fields cannot tell "_" from "-", so a name with "_" is never needed.
+        # Frameworks that make CGI names of fields cannot tell "_" from "-": no name with "_" gets through.
         spoofable = b"_" in name or is_spoofable(name.decode("latin-1"))
         if len(self._spoofable) >= _MOST_REMEMBERED:
             self._spoofable = {}
@@ -98,7 +103,7 @@ class Guard:
         return spoofable
 
     async def _refuse(
-        self, deny: Any, facts: Facts | None, scope: Scope, receive: Receive, send: Send
+        self, deny: Deny, facts: Facts | None, scope: Scope, receive: Receive, send: Send
     ) -> None:
         method = str(scope.get("method", "GET"))
         request_id = _only(scope["headers"], b"x-request-id")
@@ -132,7 +137,3 @@ def _only(headers: Headers, wanted: bytes) -> str:
     """The value of a field that is there exactly once, else an empty text."""
     values = [value for name, value in headers if name == wanted]
     return values[0].decode("latin-1") if len(values) == 1 else ""
-
-
-def _host(headers: Headers) -> str:
-    return _only(headers, b"host")

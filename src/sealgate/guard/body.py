@@ -1,8 +1,7 @@
 """Request bodies of unknown length, for WSGI.
 
-PEP 3333 apps read as much as CONTENT_LENGTH says, and many read nothing where it is missing. A chunked upload
-(and over HTTP/2 any upload without content-length) has none, so it is taken in first, to a limit, and then has
-one.
+PEP 3333 apps read as much as CONTENT_LENGTH says, and many read nothing where it is missing. A chunked
+upload (over HTTP/2: any without content-length) has none, so it is taken in first, to a limit.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ class Readable(Protocol):
         """At most ``size`` bytes; none at the end."""
 
 
-class TooLarge(Exception):  # noqa: N818 - not a fault of ours: an answer
+class TooLarge(Exception):
     """The body is larger than the policy's ``limits.body``."""
 
 
@@ -41,19 +40,24 @@ def spool(
         TooLarge: more than ``limit`` bytes came; the rest is not read.
         OSError: the directory cannot be written or is full.
     """
-    size = 0
     file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=directory)  # noqa: SIM115 - the caller closes
     try:
-        while piece := stream.read(min(_PIECE, limit + 1 - size)):
-            size += len(piece)
-            if size > limit:
-                raise TooLarge
-            file.write(piece)
+        size = _copy(stream, file, limit)
         file.seek(0)
     except BaseException:
         file.close()
         raise
     return file, size
+
+
+def _copy(stream: Readable, file: tempfile.SpooledTemporaryFile[bytes], limit: int) -> int:
+    size = 0
+    while piece := stream.read(min(_PIECE, limit + 1 - size)):
+        size += len(piece)
+        if size > limit:
+            raise TooLarge
+        file.write(piece)
+    return size
 
 
 class ClosingBody:

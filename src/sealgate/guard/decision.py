@@ -1,7 +1,7 @@
 """The decision on one request: a pure function from the policy and the facts to yes or no.
 
-Adapters gather the facts (``wsgi.py``, ``asgi.py``; from where: ``sources.py``) and act on the answer. What the
-decision does not know it cannot use: facts carry no header that came from outside but Host.
+Adapters gather the facts (``wsgi.py``, ``asgi.py``; from where: ``sources.py``) and act on the answer. What
+the decision does not know it cannot use: facts carry no header that came from outside but Host.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _NOT_CANONICAL = problem("path-not-canonical")
 class Facts:
     """What is known about a request.
 
-    ``host`` is the Host field's value, empty where there is none or more than one. ``target`` is the raw target
-    as received, as latin-1.
+    ``host`` is the Host field's value, empty where there is none or more than one. ``target`` is the raw
+    target as received, as latin-1.
     """
 
     client: Client

@@ -27,7 +27,7 @@ _SPOOFABLE = re.compile(
     r"|proxy"
 )
 
-# Variables that CGI servers set about the caller; a WSGI server that copies its own environment might carry them.
+# Variables that CGI servers set about the caller; a WSGI server that copies its environment may carry them.
 _VARIABLES = frozenset({"REMOTE_USER", "REMOTE_HOST", "REMOTE_IDENT", "AUTH_TYPE"})
 
 

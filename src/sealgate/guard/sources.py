@@ -46,11 +46,11 @@ class EnvoySource:
     """``sealgate-address`` and ``sealgate-path``, set by Envoy over the worker's private unix socket."""
 
     def __init__(self) -> None:
-        # Connections are kept alive, so the same few texts come again and again. Only ever filled by the engine.
+        # Connections are kept alive, so the same few texts come again and again. Bounded.
         self._origins: dict[str, Origin] = {}
 
     def from_environ(self, environ: MutableMapping[str, Any]) -> tuple[Origin, str] | None:
-        """Facts from a WSGI environ; a WSGI server joins duplicates with commas, which no address contains."""
+        """Facts from a WSGI environ; servers join duplicates with commas, which no address contains."""
         address = environ.pop("HTTP_SEALGATE_ADDRESS", None)
         target = environ.pop("HTTP_SEALGATE_PATH", None)
         if address is None or target is None:
@@ -69,7 +69,7 @@ class EnvoySource:
             elif name == b"sealgate-path":
                 target = value.decode("latin-1")
                 count += 16
-        if count != 17:  # noqa: PLR2004 - one of each
+        if count != 17:
             return None
         origin = self._origins.get(address) or self._origin(address)
         return (origin, target) if origin else None
@@ -95,4 +95,4 @@ def _parse(text: str) -> Origin | None:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
     port = int(match[3])
-    return Origin(Client(str(address)), port) if port <= 65535 else None  # noqa: PLR2004 - the last port
+    return Origin(Client(str(address)), port) if port <= 65535 else None

@@ -61,10 +61,10 @@ class Guard:
         self._compiled = compiled
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        facts = None
+        """Judge one request (PEP 3333)."""
         told = self._source.from_environ(environ)
         if told is None:
-            return self._refuse(UNJUDGED, facts, environ, start_response)
+            return self._refuse(UNJUDGED, None, environ, start_response)
         origin, target = told
         compiled = self._compiled
         facts = Facts(origin.client, environ["REQUEST_METHOD"], environ.get("HTTP_HOST", ""), target)
@@ -85,7 +85,11 @@ class Guard:
         environ["HTTPS"] = "on"
         environ["wsgi.url_scheme"] = "https"
         environ["sealgate.client"] = origin.client
-        if facts.method in _BODILESS or environ.get("CONTENT_LENGTH") or not environ.get("wsgi.input_terminated"):
+        if (
+            facts.method in _BODILESS
+            or environ.get("CONTENT_LENGTH")
+            or not environ.get("wsgi.input_terminated")
+        ):
             return self._app(environ, start_response)
         return self._call_with_length(facts, environ, start_response)
 

@@ -1,4 +1,4 @@
-"""What a canonical request target is, as one regular expression for engines (RE2 syntax).
+r"""What a canonical request target is, as one regular expression for engines (RE2 syntax).
 
 The guard judges the same in ``guard/path.py``, step by step; a property test holds the two together.
 An engine applies this one where it must: in front of upstreams that no guard stands in the process of, and
@@ -10,7 +10,7 @@ The rules, over the raw target (path and query as received):
 * a path is made of ``pchar`` (RFC 3986 §3.3), so every other byte must be percent-encoded;
 * no empty segment, except a last one (``/orders/``); no ``.`` and ``..`` segment, and none that a server
   which cuts path parameters off would read as one (``..;x``, ``;x``);
-* never encoded: ``/`` ``\\`` ``.`` and control characters (C0, DEL, C1);
+* never encoded: ``/`` ``\`` ``.`` and control characters (C0, DEL, C1);
 * encoded bytes above 127 are UTF-8 in shortest form, no surrogates (RFC 3629 §3);
 * a query is any printable ASCII but ``"`` ``#`` ``<`` ``>``; what is encoded in it is the app's affair.
 """

@@ -54,8 +54,8 @@ _TABLE = (
         "path-not-canonical",
         400,
         "The path is not canonical",
-        "Send the path without '.', '..' or empty segments, and percent-encode exactly what RFC 3986 asks for; "
-        "encoded slashes, backslashes, dots and control characters are not accepted.",
+        "Send the path without '.', '..' or empty segments, and percent-encode exactly what RFC 3986 asks "
+        "for; encoded slashes, backslashes, dots and control characters are not accepted.",
     ),
     ProblemType(
         "client-certificate-required",
