@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sealgate.engines.contract import ALWAYS, Capability, Enforcer, Refusal
-from sealgate.policy.model import Policy
+from sealgate.policy.model import Policy, is_loopback_name
 from sealgate.policy.profiles import load_profile
 
 __all__ = ["capabilities"]
@@ -38,7 +38,9 @@ def _site(policy: Policy) -> Iterator[Capability]:
     yield Capability("site.app", f"{app} cannot read any private key", _OS, "Landlock; other users if root")
     count = f"{site.workers} worker{'s' if site.workers > 1 else ''}, {site.threads} threads each (WSGI)"
     yield Capability("site.workers", count, _KEEPER, "own process and socket each; restarted with back-off")
-    yield Capability("site.threads", f"at most {site.threads} requests at once per worker", _KEEPER, "Granian")
+    yield Capability(
+        "site.threads", f"at most {site.threads} requests at once per worker", _KEEPER, "Granian"
+    )
 
 
 def _judge(policy: Policy, guard: str, engine: str) -> tuple[Enforcer, str]:
@@ -62,7 +64,9 @@ def _listen(policy: Policy) -> Iterator[Capability]:
     yield Capability("listen.https", f"HTTPS on {_joined(listen.https)}", _ENGINE, "one listener each")
     plain = f"plain HTTP on {_joined(listen.http)}" if listen.http else "no plain HTTP port is open"
     yield Capability("listen.http", plain, _ENGINE, "one listener each" if listen.http else "no listener")
-    proxy = "connections begin with the PROXY protocol" if listen.proxy_protocol else "the PROXY protocol is off"
+    proxy = (
+        "connections begin with the PROXY protocol" if listen.proxy_protocol else "the PROXY protocol is off"
+    )
     yield Capability("listen.proxy_protocol", proxy, _ENGINE, "listener filter")
     http3 = "HTTP/3 on the same ports, without early data" if listen.http3 else "HTTP/3 is off"
     yield Capability("listen.http3", http3, _ENGINE, "QUIC listener" if listen.http3 else "no UDP port")
@@ -76,18 +80,28 @@ def _certificate(policy: Policy) -> Iterator[Capability]:
     certificate = policy.certificate
     if certificate.source == "files":
         yield Capability(
-            "certificate.source", "your certificate, checked before it is served", _KEEPER, "key, names, dates"
+            "certificate.source",
+            "your certificate, checked before it is served",
+            _KEEPER,
+            "key, names, dates",
         )
         for key, what in (("chain", "the chain is read from there"), ("key", "the app cannot read the key")):
             path = getattr(certificate.files, key)
             yield Capability(f"certificate.files.{key}", f"{what}: {path}", _KEEPER, "watched, never written")
     else:
         yield Capability(
-            "certificate.source", "issued by the private authority, renewed in time", _KEEPER, "at 2/3 of 47 days"
+            "certificate.source",
+            "issued by the private authority, renewed in time",
+            _KEEPER,
+            "at 2/3 of 47 days",
         )
         yield Capability("certificate.files", "no files of yours are read", _KEEPER, "source is private")
-    yield Capability("certificate.key_type", f"{certificate.key_type} keys", _KEEPER, "made here, never leave")
-    yield Capability("certificate", "authority keys are opened by one process alone", _KEEPER, "0600, one owner")
+    yield Capability(
+        "certificate.key_type", f"{certificate.key_type} keys", _KEEPER, "made here, never leave"
+    )
+    yield Capability(
+        "certificate", "authority keys are opened by one process alone", _KEEPER, "0600, one owner"
+    )
 
 
 def _tls(policy: Policy) -> Iterator[Capability]:
@@ -103,7 +117,15 @@ def _http(policy: Policy) -> Iterator[Capability]:
     plain = redirect if policy.http.mode == "redirect" else "403, as application/problem+json"
     plain = plain if policy.listen.http else "nothing answers"
     yield Capability("http.mode", f"plain HTTP: {plain}", _ENGINE, "the app never sees plain HTTP")
-    yield Capability("http.hsts", policy.hsts_value(policy.first_name), _ENGINE, "added to every answer")
+    yield Capability(
+        "http.hsts", f"browsers use HTTPS only: {_hsts(policy)}", _ENGINE, "added to every answer"
+    )
+
+
+def _hsts(policy: Policy) -> str:
+    """What is sent, and the less that is sent for loopback names where the site has both."""
+    values = dict.fromkeys(policy.hsts_value(n) for n in sorted(policy.site.names, key=is_loopback_name))
+    return " and, on loopback names, ".join(values)
 
 
 def _clients(policy: Policy) -> Iterator[Capability]:
@@ -124,7 +146,9 @@ def _limits(policy: Policy) -> Iterator[Capability]:
     yield Capability("limits.body", f"request body {body}", _ENGINE, "counted, chunked too")
     headers = f"request header at most {_size(limits.headers)}; more is 431"
     yield Capability("limits.headers", headers, _ENGINE, "before anything is passed on")
-    yield Capability("limits.connections", f"at most {limits.connections} connections", _ENGINE, "all listeners")
+    yield Capability(
+        "limits.connections", f"at most {limits.connections} connections", _ENGINE, "all listeners"
+    )
 
 
 def _size(value: int) -> str:
@@ -143,7 +167,9 @@ def _timeouts(policy: Policy) -> Iterator[Capability]:
         ("idle", f"closed after {t.idle:g} s in which nothing moves", _ENGINE),
         ("drain", f"exchanges may finish for {t.drain:g} s on stop and reload", _KEEPER),
     ):
-        yield Capability(f"timeouts.{key}", promise, by, "drains before it stops" if by is _KEEPER else "timer")
+        yield Capability(
+            f"timeouts.{key}", promise, by, "drains before it stops" if by is _KEEPER else "timer"
+        )
 
 
 def _refusals(policy: Policy) -> Iterator[Refusal]:
@@ -156,4 +182,6 @@ def _refusals(policy: Policy) -> Iterator[Refusal]:
         )
     for name, value in policy.timeouts:
         if round(value * 1000, 6) % 1:
-            yield Refusal(f"timeouts.{name}", f"{value:g} s: Envoy's timers are in whole ms", "whole milliseconds")
+            yield Refusal(
+                f"timeouts.{name}", f"{value:g} s: Envoy's timers are in whole ms", "whole milliseconds"
+            )
