@@ -1,8 +1,8 @@
 """A policy file as bytes, then as TOML: read once, judged before anything is believed.
 
 What may go wrong with the file itself, each with its own code: it is not there (``policy-missing``), it is
-not a file that can be read (``policy-unreadable``), somebody else may change it (``policy-insecure``), it is not
-TOML (``policy-syntax``).
+not a file that can be read (``policy-unreadable``), somebody else may change it (``policy-insecure``), it is
+not TOML (``policy-syntax``).
 """
 
 from __future__ import annotations
@@ -134,8 +134,8 @@ def _refuse_foreign_hands(path: Path, found: os.stat_result, *, euid: int) -> No
         raise _insecure(path, why, "chmod go-w" if "may write" in why else "chown root", path)
     for directory in _ways_to(path):
         status = directory.stat()
-        # In a sticky directory (/tmp) others may add files, but not replace those of somebody else.
-        if status.st_mode & stat.S_ISVTX:
+        # In a sticky directory of root's (/tmp) others may add files, but not replace those of somebody else.
+        if status.st_mode & stat.S_ISVTX and status.st_uid == 0:
             continue
         if why := _foreign_hand(status, euid=euid):
             raise _insecure(directory, why, "chmod go-w" if "may write" in why else "chown root", path)

@@ -5,6 +5,7 @@ The loader, the reference page and the environment overrides all read this; none
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import NoneType, UnionType
@@ -12,10 +13,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from sealgate.policy.model import Expected
 from sealgate.policy.quoting import shown
+from sealgate.policy.values import Expected
 
-__all__ = ["Shape", "leaves", "shape_at", "shape_of"]
+__all__ = ["Shape", "leaves", "shape_at", "shape_of", "written"]
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}
 
@@ -125,6 +126,29 @@ def _scaled(value: float, units: tuple[tuple[int, str], ...], smallest: str) -> 
         if value >= factor and value % factor == 0:
             return f'"{int(value // factor)}{unit}"'
     return f'"{int(value)}{smallest}"'
+
+
+def written(shape: Shape, value: Any) -> str:  # noqa: ANN401 - any value of a policy
+    """A value of the model as TOML: 5.0 of a duration is ``"5s"``."""
+    if isinstance(value, BaseModel):
+        return _inline(shape, value)
+    if isinstance(value, tuple) and shape.element is not None:
+        element = shape.element
+        return f"[{', '.join(written(element, item) for item in value)}]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    how = shape.words.bounds if shape.words else "plain"
+    if isinstance(value, int | float):
+        return _bound_text(value, how)
+    # JSON's escapes are TOML's, but for DEL, which JSON leaves as it is.
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _inline(shape: Shape, value: BaseModel) -> str:
+    """An inline table of what is not empty."""
+    keys = [name for name in type(value).model_fields if getattr(value, name) not in {"", ()}]
+    pairs = (f"{name} = {written(shape.key(name) or shape, getattr(value, name))}" for name in keys)
+    return f"{{ {', '.join(pairs)} }}"
 
 
 def shape_of(model: type[BaseModel]) -> Shape:

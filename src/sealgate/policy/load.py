@@ -26,7 +26,7 @@ from sealgate.policy.quoting import dotted, printable
 from sealgate.policy.rules import RULES
 from sealgate.policy.wording import Describer
 
-__all__ = ["DEFAULT_NAME", "Loaded", "load"]
+__all__ = ["DEFAULT_NAME", "Loaded", "load", "loads"]
 
 DEFAULT_NAME = "sealgate.toml"
 _ROOT = shape_of(Policy)
@@ -64,14 +64,24 @@ def load(path: Path | None, *, environ: Mapping[str, str], euid: int, missing_ok
     """
     where = (path or Path(DEFAULT_NAME)).absolute()
     try:
-        text: str | None = read(where, euid=euid)
+        text = read(where, euid=euid)
     except PolicyError as error:
         if error.code != "policy-missing" or not missing_ok:
             raise
-        text = None
-    document = parse(text, name=printable(where.name)) if text is not None else Document({}, Positions({}))
-    policy, sources = _judge(document, environ, name=printable(where.name))
-    return Loaded(policy, where if text is not None else None, where.parent, sources)
+        policy, sources = _judge(Document({}, Positions({})), environ, name="the policy")
+        return Loaded(policy, None, where.parent, sources)
+    return loads(text, path=where, environ=environ)
+
+
+def loads(text: str, *, path: Path, environ: Mapping[str, str]) -> Loaded:
+    """Judge a text as the policy that would stand at ``path`` (absolute); no file is touched.
+
+    Raises:
+        PolicyError: ``policy-syntax``, ``policy-invalid``.
+    """
+    name = printable(path.name)
+    policy, sources = _judge(parse(text, name=name), environ, name=name)
+    return Loaded(policy, path, path.parent, sources)
 
 
 def _judge(document: Document, environ: Mapping[str, str], *, name: str) -> tuple[Policy, dict[str, str]]:

@@ -1,7 +1,8 @@
 """Dated TLS profiles: protocol versions, suites, groups and certificate kinds, as data.
 
 A profile is a TOML file in ``profiles/``, named by what it is and when: ``intermediate@6.0``. Its meaning
-never changes; a newer guideline is a new file, and moving to it is the user's decision, written in the policy.
+never changes; a newer guideline is a new file, and moving to it is the user's decision, written in the
+policy.
 """
 
 from __future__ import annotations

@@ -17,8 +17,9 @@ from typing import Annotated
 from pydantic import AfterValidator, StrictStr, model_validator
 
 from sealgate.errors import PolicyError
-from sealgate.policy.model import Expected, File, Model
+from sealgate.policy.model import Model
 from sealgate.policy.quoting import printable
+from sealgate.policy.values import Expected, File
 
 __all__ = ["Secret", "SecretRef"]
 

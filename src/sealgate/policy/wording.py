@@ -113,13 +113,11 @@ def _is_later_value(path: KeyPath, value: object) -> bool:
     return isinstance(value, str) and value in LATER_VALUES.get(_plain(path), ())
 
 
-def _lookup(data: object, path: KeyPath) -> object:
+def _lookup(data: Any, path: KeyPath) -> object:  # noqa: ANN401 - parsed TOML
     for part in path:
-        if (isinstance(data, dict) and part in data) or (
-            isinstance(data, list) and isinstance(part, int) and part < len(data)
-        ):
+        try:
             data = data[part]
-        else:
+        except (KeyError, IndexError, TypeError):
             return _MISSING
     return data
 
