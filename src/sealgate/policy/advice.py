@@ -1,0 +1,166 @@
+"""What is allowed and still worth a second look: a policy may say it, ``sealgate check`` mentions it.
+
+Nothing here refuses. Each piece of advice is a pure function in the table at the end.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from sealgate.policy.model import Policy, is_address, is_loopback_name
+
+__all__ = ["Advice", "advise"]
+
+_YEAR = 31536000
+# Names that no public authority signs and no outsider resolves (RFC 6761, 6762, 8375; ICANN's .internal).
+_PRIVATE_SUFFIXES = (".localhost", ".test", ".internal", ".local", ".home.arpa")
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """A key, what it leads to, and what to do about it."""
+
+    key: str
+    fact: str
+    remedy: str
+
+
+def advise(policy: Policy) -> tuple[Advice, ...]:
+    """Everything worth a second look in a valid policy."""
+    return tuple(advice for judge in _JUDGES for advice in judge(policy))
+
+
+def _is_public(name: str) -> bool:
+    if is_address(name):
+        return ipaddress.ip_address(name).is_global
+    bare = name.removeprefix("*.")
+    return "." in bare and not bare.endswith(_PRIVATE_SUFFIXES)
+
+
+def _opened(policy: Policy) -> bool:
+    """Can another machine connect?"""
+    return any(not endpoint.is_loopback for endpoint in policy.listen.https)
+
+
+def _no_backend(policy: Policy) -> Iterator[Advice]:
+    if not policy.site.app and not policy.site.upstream:
+        yield Advice(
+            "site.app", "there is nothing to serve yet", "set it, or name one: sealgate serve module:app"
+        )
+
+
+def _reach(policy: Policy) -> Iterator[Advice]:
+    only_local = all(is_loopback_name(name) for name in policy.site.names)
+    if only_local and _opened(policy):
+        yield Advice(
+            "site.names",
+            "other machines can connect, but every Host they would send is 421",
+            "add the names that they type",
+        )
+    if not only_local and not _opened(policy):
+        yield Advice(
+            "listen.https",
+            "only this machine can connect, though the names are for others",
+            'listen on "0.0.0.0:443", unless something here forwards to it',
+        )
+
+
+def _private_root(policy: Policy) -> Iterator[Advice]:
+    public = [name for name in policy.site.names if _is_public(name)]
+    if policy.certificate.source == "private" and public:
+        yield Advice(
+            "certificate.source",
+            f"clients of {public[0]} must trust the private root first",
+            '`sealgate trust --print` gives it, or use a public certificate: source = "files"',
+        )
+
+
+def _hsts(policy: Policy) -> Iterator[Advice]:
+    age = policy.http.hsts.max_age
+    if age < _YEAR and not all(is_loopback_name(name) for name in policy.site.names):
+        days = f"{age // 86400} days" if age else "at once"
+        yield Advice(
+            "http.hsts.max_age", f"browsers forget HTTPS {days if not age else 'after ' + days}", "63072000"
+        )
+
+
+def _plain_http(policy: Policy) -> Iterator[Advice]:
+    opened = [endpoint for endpoint in policy.listen.http if not endpoint.is_loopback]
+    if opened and policy.http.mode == "redirect":
+        yield Advice(
+            "http.mode",
+            f"a program that calls http:// on {opened[0]} sends its token in the clear, then is redirected",
+            'mode = "refuse" where the callers are programs, or listen.http = []',
+        )
+
+
+def _proxy_protocol(policy: Policy) -> Iterator[Advice]:
+    if policy.listen.proxy_protocol and _opened(policy):
+        yield Advice(
+            "listen.proxy_protocol",
+            "whoever reaches the port past the load balancer can claim any client address",
+            "let a firewall admit the load balancer only",
+        )
+
+
+def _plain_upstream(policy: Policy) -> Iterator[Advice]:
+    match = re.fullmatch(r"http://(\[[^\]]*\]|[^:]*)(?::\d+)?", policy.site.upstream)
+    if match and not is_loopback_name(match[1].strip("[]")):
+        yield Advice(
+            "site.upstream", "requests leave this machine unencrypted", "use https:// or a unix socket"
+        )
+
+
+def _rsa(policy: Policy) -> Iterator[Advice]:
+    if policy.certificate.source == "private" and policy.certificate.key_type.startswith("rsa"):
+        yield Advice(
+            "certificate.key_type",
+            "an RSA handshake costs this server ten times as much",
+            '"ecdsa-p256", unless a client is older than 2014',
+        )
+
+
+def _clients(policy: Policy) -> Iterator[Advice]:
+    clients = policy.clients
+    if clients.mode == "off" and "authorities" in clients.model_fields_set:
+        yield Advice("clients.authorities", "has no effect while clients.mode is off", 'mode = "required"')
+    if clients.mode == "optional":
+        yield Advice(
+            "clients.mode",
+            "whoever shows no certificate gets in as well",
+            '"required", unless the app asks who called',
+        )
+
+
+def _upstream_only(policy: Policy) -> Iterator[Advice]:
+    if not policy.site.upstream:
+        return
+    for key in ("workers", "threads"):
+        if key in policy.site.model_fields_set:
+            yield Advice(f"site.{key}", "has no effect in front of an upstream", "take it out")
+
+
+def _patience(policy: Policy) -> Iterator[Advice]:
+    for key, most in (("handshake", 30), ("headers", 60), ("request", 600), ("idle", 3600)):
+        value = getattr(policy.timeouts, key)
+        if value > most:
+            fact = f"each slow client may hold a connection for {value:g} s"
+            yield Advice(f"timeouts.{key}", fact, f"at most {most} s, unless clients are known to need it")
+
+
+_JUDGES: tuple[Callable[[Policy], Iterator[Advice]], ...] = (
+    _no_backend,
+    _upstream_only,
+    _plain_upstream,
+    _reach,
+    _proxy_protocol,
+    _private_root,
+    _rsa,
+    _plain_http,
+    _hsts,
+    _clients,
+    _patience,
+)
