@@ -28,6 +28,14 @@ __all__ = ["serve"]
 _BACKLOG = 1024
 _STREAMS = 1024
 _WINDOW = 1024 * 1024
+# Standard output carries the access log and nothing else of ours.
+_LOG = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "sealgate: worker: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"}},
+    "loggers": {"_granian": {"handlers": ["console"], "level": "WARNING", "propagate": False}},
+}
 
 
 def serve(
@@ -72,7 +80,7 @@ def _arguments(app: Any, holder: Any, threads: int) -> tuple[Any, ...]:
     no_tls = (False, None, None, None, "tls1.3", None, [], False)
     return (
         *(1, None, lambda: app, holder, None, Loops.auto),  # id, title, loader, socket, IPC, event loop
-        *(True, LogLevels.warning, None, ()),  # log: enabled, level, config; environment files
+        *(True, LogLevels.warning, _LOG, ()),  # log: enabled, level, config; environment files
         *(RuntimeModes.st, 1, 2, threads, 30, _BACKLOG),  # runtime: mode, threads, blocking; app threads, idle s, queue
         *(TaskImpl.asyncio, HTTPModes.auto, HTTP1Settings(), http2),
         *(True, None, None, no_tls, {"url_path_prefix": None}, (None, None)),  # WebSocket, files, log, TLS, scope, metrics
