@@ -142,8 +142,9 @@ class LiveDirectory:
             private_directory(self.path.parent)
             private_directory(self.path)
             private_directory(self._versions)
-            self._sweep(keep=_KEPT + 1)
+            # Counted before the sweep: a number that was ever taken is not taken again.
             version = max((number for number, _ in self._numbered()), default=0) + 1
+            self._sweep(keep=_KEPT + 1)
             self._write_version(version, chain_pem, key_pem, step)
             step("links")
             self._link_files()
@@ -225,6 +226,13 @@ class LiveDirectory:
             chain_path=self.chain_path,
             key_path=self.key_path,
         )
+
+    def fingerprint(self) -> str:
+        """The live leaf's fingerprint; empty where nothing is live, or it cannot be read."""
+        with contextlib.suppress(CertificateError):
+            live = self.current()
+            return live.fingerprint if live is not None else ""
+        return ""
 
     def pair(self) -> tuple[bytes, bytes] | None:
         """Chain and key as PEM, of one and the same version; None where nothing is live."""

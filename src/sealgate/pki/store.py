@@ -234,6 +234,14 @@ class Store:
             if known != set(current):
                 self._event("authority-made", rows[0][0], {"fingerprints": sorted(current)}, now)
 
+    def retired_roots(self) -> list[str]:
+        """PEM of every root that was replaced, newest first."""
+        query = (
+            "SELECT pem FROM authorities WHERE name='root' AND retired_at IS NOT NULL ORDER BY made_at DESC"
+        )
+        with _sqlite(self.path):
+            return [row[0] for row in self._connection.execute(query)]
+
     def add_certificate(
         self,
         certificate: x509.Certificate,
