@@ -143,7 +143,9 @@ class Keeper:
             binary = await checking
         finally:
             checking.cancel()
-        self._engine = Instance(self._root, binary, self._engine_prepared)
+        self._engine = Instance(
+            self._root, binary, self._engine_prepared, uid=self._separation.engine.uid
+        )
         await self._engine.start(site.facts(self._workers()))
         await self._observe(site)
         await self._control.open()
@@ -206,13 +208,13 @@ class Keeper:
     def _engine_prepared(self) -> None:
         """In the engine's process, before it becomes Envoy: another user, its end with ours, Landlock."""
         separation = self._separation
-        assert separation is not None  # noqa: S101 - planned before the engine
+        assert separation is not None and self._engine is not None  # noqa: S101, PT018 - planned, made
         if separation.engine.uid >= 0:
             become(separation.engine.uid, separation.engine.gid)
         os.setsid()
         die_with_parent(os.getppid())
         live = (separation.state / "live" / "server", separation.state / "live" / "clients")
-        confine(hidden=[separation.state], allowed=separation.engine_grants(live))
+        confine(hidden=[separation.state], allowed=separation.engine_grants(live, [self._engine.folder]))
 
     # Workers and engine
 
@@ -435,3 +437,4 @@ class Keeper:
         await self._pool.stop(drain)
         if engine is not None:
             await engine.stop()
+            engine.remove()

@@ -62,13 +62,12 @@ class Separation:
         temp = self.app_temp()
         return (temp,) if temp else ()
 
-    def engine_grants(self, live: Iterable[Path]) -> tuple[Grant, ...]:
-        """The engine reads its own certificate and key, and its own rendered files; it writes its socket."""
-        readable = [Grant(path, READ) for path in live]
+    def engine_grants(self, readable: Iterable[Path], writable: Iterable[Path]) -> tuple[Grant, ...]:
+        """The engine reads its own certificate, key and rendered files; it writes its admin socket."""
+        engines = self.state / "engines"
         return (
-            *readable,
-            Grant(self.state / "engines", READ),
-            Grant(self.state / "run", WRITE),
+            *(Grant(path, READ) for path in (engines, *readable)),
+            *(Grant(path, WRITE) for path in writable),
         )
 
     def closed_folders(self) -> tuple[Path, ...]:

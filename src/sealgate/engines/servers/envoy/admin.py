@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import secrets
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +15,55 @@ from typing import Any
 from sealgate._system.sockets import connect_unix
 from sealgate.errors import EngineError
 
-__all__ = ["Admin"]
+__all__ = ["Admin", "AdminSocket"]
 
 _TIMEOUT = 5.0
+
+
+class AdminSocket:
+    """The directory of the admin socket, which app workers of the same uid must not find.
+
+    Landlock does not stop connect(2) to a socket whose path is known, and ``/proc/net/unix`` tells every path
+    that was bound. So the directory's name is random, nobody but the keeper may list its parent, and Envoy gets
+    the directory as an open descriptor: the path it binds, ``/proc/self/fd/N/admin.sock``, leads nowhere for others.
+
+    Args:
+        run: the state directory's ``run``.
+        uid: the engine's user; -1: the keeper's own.
+    """
+
+    def __init__(self, run: Path, uid: int = -1) -> None:
+        for stale in run.glob("admin-*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        self._folder = run / f"admin-{secrets.token_hex(16)}"
+        self._folder.mkdir(mode=0o700)
+        if uid >= 0:
+            os.chown(self._folder, uid, -1)
+        self._descriptor = -1
+        if sys.platform == "linux":
+            self._descriptor = os.open(self._folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    @property
+    def path(self) -> Path:
+        """For the keeper."""
+        return self._folder / "admin.sock"
+
+    @property
+    def bound(self) -> str:
+        """For Envoy."""
+        return f"/proc/self/fd/{self._descriptor}/admin.sock" if self.descriptors else str(self.path)
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """To be inherited by Envoy."""
+        return (self._descriptor,) if self._descriptor >= 0 else ()
+
+    def remove(self) -> None:
+        """Leave nothing behind."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class _Connection(http.client.HTTPConnection):

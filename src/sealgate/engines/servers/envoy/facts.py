@@ -9,11 +9,10 @@ from typing import Literal
 from sealgate.policy.model import Policy, is_loopback_name
 from sealgate.policy.profiles import Profile
 
-__all__ = ["ADMIN", "FOLDER", "Backend", "Json", "RenderFacts", "Worker", "seconds"]
+__all__ = ["FOLDER", "Backend", "Json", "RenderFacts", "Worker", "seconds"]
 
 type_url = "type.googleapis.com/"
 FOLDER = "engines/envoy"
-ADMIN = "run/envoy.sock"
 
 Json = dict[str, object]
 Backend = Literal["wsgi", "asgi", "upstream"]
@@ -42,6 +41,7 @@ class RenderFacts:
     system_trust: str = ""
     concurrency: int = 2
     workers: tuple[Worker, ...] = field(default=())
+    admin: str = "run/admin.sock"
 
     @property
     def guarded(self) -> bool:

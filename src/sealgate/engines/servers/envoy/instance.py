@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from sealgate._system.files import private_directory, write_atomic
+from sealgate.engines.servers.envoy.admin import AdminSocket
 from sealgate.engines.servers.envoy.binary import Binary
 from sealgate.engines.servers.envoy.clusters import APP, APP_UPGRADES
 from sealgate.engines.servers.envoy.facts import FOLDER, RenderFacts
@@ -28,20 +30,27 @@ class Instance:
         state: the state directory.
         binary: a verified program.
         prepare: run in the child before exec.
+        uid: whom it becomes there; -1: nobody else.
     """
 
-    def __init__(self, state: Path, binary: Binary, prepare: Callable[[], None]) -> None:
+    def __init__(self, state: Path, binary: Binary, prepare: Callable[[], None], *, uid: int = -1) -> None:
         self._state = state
         self._folder = state / FOLDER
         self._binary = binary
         self._prepare = prepare
         self._envoy: Envoy | None = None
+        self._admin = AdminSocket(state / "run", uid)
         self._files: dict[str, bytes] = {}
 
     @property
     def process(self) -> asyncio.subprocess.Process | None:
         """The running process."""
         return self._envoy.process if self._envoy else None
+
+    @property
+    def folder(self) -> Path:
+        """The only directory that Envoy writes to: its admin socket is there."""
+        return self._admin.path.parent
 
     @property
     def running(self) -> bool:
@@ -53,10 +62,11 @@ class Instance:
         Raises:
             EngineRefused: `envoy-refused`.
         """
-        self._write(render(facts))
+        self._write(self._render(facts))
         self._envoy = await start(
             self._binary.path,
             self._state,
+            self._admin,
             concurrency=facts.concurrency,
             drain=facts.policy.timeouts.drain,
             prepare=self._prepare,
@@ -81,9 +91,12 @@ class Instance:
         await self.stop()
         raise EngineRefused("envoy-refused", f"Envoy did not open its listeners: {log}", "report this")
 
+    def _render(self, facts: RenderFacts) -> dict[str, bytes]:
+        return render(replace(facts, admin=self._admin.bound))
+
     def needs_restart(self, facts: RenderFacts) -> bool:
         """Would these facts change what Envoy reads at its start only?"""
-        return render(facts)[BOOTSTRAP] != self._files.get(BOOTSTRAP)
+        return self._render(facts)[BOOTSTRAP] != self._files.get(BOOTSTRAP)
 
     async def apply(self, facts: RenderFacts) -> bool:
         """Hand over changed files to the running Envoy; true if anything changed.
@@ -92,7 +105,7 @@ class Instance:
             EngineRefused: `envoy-refused`; the files are then as they were.
         """
         assert self._envoy is not None  # noqa: S101 - only called while running
-        before, wanted = dict(self._files), render(facts)
+        before, wanted = dict(self._files), self._render(facts)
         changed = {name for name in wanted if wanted[name] != before.get(name)}
         if not changed:
             return False
@@ -166,6 +179,10 @@ class Instance:
         if self._envoy is not None:
             await self._envoy.end()
             self._envoy = None
+
+    def remove(self) -> None:
+        """After the last `stop`: leave no socket behind."""
+        self._admin.remove()
 
     def _write(self, files: dict[str, bytes]) -> None:
         """Write what differs, keep what was there before; endpoints and secrets first, listeners last."""

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sealgate.engines.servers.envoy.admin import Admin
-from sealgate.engines.servers.envoy.facts import ADMIN, FOLDER
+from sealgate.engines.servers.envoy.admin import Admin, AdminSocket
+from sealgate.engines.servers.envoy.facts import FOLDER
 from sealgate.engines.servers.envoy.render import BOOTSTRAP
 from sealgate.errors import EngineRefused
 
@@ -71,6 +71,7 @@ class Envoy:
 async def start(
     binary: Path,
     state: Path,
+    admin: AdminSocket,
     *,
     concurrency: int,
     drain: float,
@@ -82,6 +83,7 @@ async def start(
     Args:
         binary: verified program.
         state: the state directory; Envoy's working directory.
+        admin: where its admin interface is.
         concurrency: worker threads.
         drain: seconds for connections of a changed listener to end.
         prepare: run in the child before exec: limits, user, Landlock.
@@ -90,7 +92,7 @@ async def start(
     Raises:
         EngineRefused: `envoy-refused`: it ended at once, or is not ready in ten seconds.
     """
-    (state / ADMIN).unlink(missing_ok=True)
+    admin.path.unlink(missing_ok=True)
     command = [
         str(binary),
         *("-c", f"{FOLDER}/{BOOTSTRAP}"),
@@ -108,10 +110,11 @@ async def start(
         env=dict(environ),
         stdin=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
+        pass_fds=admin.descriptors,
         preexec_fn=prepare,
     )
     log: list[str] = []
-    envoy = Envoy(process, Admin(state / ADMIN), log, asyncio.create_task(_relay(process, log)))
+    envoy = Envoy(process, Admin(admin.path), log, asyncio.create_task(_relay(process, log)))
     try:
         await _until_ready(envoy)
     except BaseException:

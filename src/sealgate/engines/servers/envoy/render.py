@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from sealgate.engines.servers.envoy.clusters import clusters, endpoints
-from sealgate.engines.servers.envoy.facts import ADMIN, FOLDER, Json, RenderFacts, typed
+from sealgate.engines.servers.envoy.facts import FOLDER, Json, RenderFacts, typed
 from sealgate.engines.servers.envoy.listeners import listeners
 from sealgate.engines.servers.envoy.tls import secrets
 
@@ -48,7 +48,7 @@ def _bootstrap(facts: RenderFacts) -> Json:
     name = "envoy.resource_monitors.global_downstream_max_connections"
     return {
         "node": {"id": "sealgate", "cluster": "sealgate"},
-        "admin": {"address": {"pipe": {"path": ADMIN, "mode": 0o600}}},
+        "admin": {"address": {"pipe": {"path": facts.admin, "mode": 0o600}}},
         "dynamic_resources": {"lds_config": source("lds"), "cds_config": source("cds")},
         "overload_manager": {
             "refresh_interval": "0.25s",
