@@ -31,11 +31,12 @@ _SCOPE_SIGNAL = 1 << 1
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _TRUNCATE, _REFER = 1 << 14, 1 << 13
 _ALL_V1 = (1 << 13) - 1
+_MAKE_CHAR, _MAKE_BLOCK = 1 << 6, 1 << 11
 _FILE_ONLY = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE
 READ = _EXECUTE | _READ_FILE | _READ_DIR
 """Read files, list directories, execute."""
-WRITE = READ | _ALL_V1 | _TRUNCATE | _REFER
-"""Everything."""
+WRITE = READ | (_ALL_V1 & ~(_MAKE_CHAR | _MAKE_BLOCK)) | _TRUNCATE | _REFER
+"""Everything but making device nodes: one for the disk would show what is hidden."""
 
 
 @dataclass(frozen=True, slots=True)

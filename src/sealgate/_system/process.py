@@ -9,9 +9,17 @@ import signal
 import sys
 from collections.abc import Sequence
 
-__all__ = ["become", "die_with_parent", "keep_memory_private", "raise_file_limit"]
+__all__ = ["ENGINE_AS_ROOT", "ORDINARY", "become", "die_with_parent", "keep_memory_private", "limit_capabilities", "raise_file_limit"]
 
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_CAP_AMBIENT = 1, 4, 8, 47
+_AMBIENT_RAISE, _AMBIENT_CLEAR_ALL = 2, 4
+_CAPABILITY_VERSION_3 = 0x20080522
+_CAP_NET_BIND_SERVICE = 10
+# What an app that runs as root may need: files of others, other users, low ports. Not: modules, raw devices,
+# tracing, mounts, file handles; with any of those it would see through every wall.
+ORDINARY = frozenset({0, 1, 3, 4, 5, 6, 7, 10})
+# An engine that runs as root: files of others (the state directory's place) and low ports.
+ENGINE_AS_ROOT = frozenset({1, 10})
 
 
 def _prctl(option: int, value: int) -> None:
@@ -32,6 +40,41 @@ def keep_memory_private() -> None:
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
+class _Header(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Sets(ctypes.Structure):
+    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+
+
+def limit_capabilities(keep: frozenset[int], *, ambient: bool = False) -> None:
+    """Keep at most these capabilities (capabilities(7)), of those that are there.
+
+    Args:
+        keep: numbers of capabilities below 32.
+        ambient: they survive execve(2); otherwise none does.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    header, sets = _Header(_CAPABILITY_VERSION_3, 0), (_Sets * 2)()
+    if libc.capget(ctypes.byref(header), sets) < 0:
+        raise OSError(ctypes.get_errno(), "capget")
+    mask = sum(1 << number for number in keep) & sets[0].permitted
+    libc.prctl(_PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL, 0, 0, 0)
+    sets[0] = _Sets(mask, mask, mask if ambient else 0)
+    sets[1] = _Sets(0, 0, 0)
+    if libc.capset(ctypes.byref(header), sets) < 0:
+        raise OSError(ctypes.get_errno(), "capset")
+    for number in keep if ambient else ():
+        if mask >> number & 1:
+            libc.prctl(_PR_CAP_AMBIENT, _AMBIENT_RAISE, number, 0, 0)
+
+
 def raise_file_limit(wanted: int) -> int:
     """Raise the soft limit of open files towards `wanted`; returns what holds now."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -43,11 +86,20 @@ def raise_file_limit(wanted: int) -> int:
     return wanted if soft == unlimited else soft
 
 
-def become(uid: int, gid: int, groups: Sequence[int] = ()) -> None:
-    """Give up root for another user, for good; checks that there is no way back."""
+def become(uid: int, gid: int, groups: Sequence[int] = (), *, low_ports: bool = False) -> None:
+    """Give up root for another user, for good; checks that there is no way back.
+
+    Args:
+        uid, gid, groups: whom to become.
+        low_ports: keep the right to listen on ports below 1024, over execve(2) too.
+    """
     os.setgroups(list(groups))
     os.setresgid(gid, gid, gid)
+    if low_ports:
+        _prctl(_PR_SET_KEEPCAPS, 1)
     os.setresuid(uid, uid, uid)
+    if low_ports:
+        limit_capabilities(frozenset({_CAP_NET_BIND_SERVICE}), ambient=True)
     try:
         os.setuid(0)
     except PermissionError:

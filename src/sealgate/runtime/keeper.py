@@ -23,7 +23,14 @@ from sealgate._system.clock import system_clock
 from sealgate._system.files import write_atomic
 from sealgate._system.landlock import confine
 from sealgate._system.notify import notify, notify_reloading
-from sealgate._system.process import become, die_with_parent, keep_memory_private, raise_file_limit
+from sealgate._system.process import (
+    ENGINE_AS_ROOT,
+    become,
+    die_with_parent,
+    keep_memory_private,
+    limit_capabilities,
+    raise_file_limit,
+)
 from sealgate.engines.observe import handshake, plain_status
 from sealgate.engines.servers.envoy.binary import find, verify
 from sealgate.engines.servers.envoy.facts import Worker
@@ -210,7 +217,9 @@ class Keeper:
         separation = self._separation
         assert separation is not None and self._engine is not None  # noqa: S101, PT018 - planned, made
         if separation.engine.uid >= 0:
-            become(separation.engine.uid, separation.engine.gid)
+            become(separation.engine.uid, separation.engine.gid, low_ports=True)
+        elif os.geteuid() == 0:
+            limit_capabilities(ENGINE_AS_ROOT)
         os.setsid()
         die_with_parent(os.getppid())
         live = (separation.state / "live" / "server", separation.state / "live" / "clients")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import stat
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -85,6 +86,8 @@ def plan(state: Path, secrets: Iterable[Path] = ()) -> Separation:
     """
     state = Path(os.path.realpath(state))
     hidden = (state, *(Path(os.path.realpath(path)) for path in secrets))
+    if os.geteuid() == 0:
+        hidden += _raw_memory_and_disks()
     abi = supported()
     missing: list[str] = []
     if not abi:
@@ -94,6 +97,19 @@ def plan(state: Path, secrets: Iterable[Path] = ()) -> Separation:
         app, engine = _user(APP_USER), _user(ENGINE_USER)
         missing += [text for text in (_lacking(APP_USER, app), _lacking(ENGINE_USER, engine)) if text]
     return Separation(state, app, engine, hidden, abi, tuple(missing))
+
+
+def _raw_memory_and_disks() -> tuple[Path, ...]:
+    """Device nodes through which root could read anything, hidden or not."""
+    found = []
+    with os.scandir("/dev") as entries:
+        for entry in entries:
+            if entry.is_symlink():
+                continue
+            disk = stat.S_ISBLK(entry.stat(follow_symlinks=False).st_mode)
+            if disk or entry.name in {"mem", "kmem", "port", "kcore"}:
+                found.append(Path(entry.path))
+    return tuple(found)
 
 
 def _user(name: str) -> User:

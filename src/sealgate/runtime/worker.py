@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sealgate._system.landlock import WRITE, Grant, confine
-from sealgate._system.process import become, die_with_parent
+from sealgate._system.process import ORDINARY, become, die_with_parent, limit_capabilities
 from sealgate._system.sockets import bind_unix
 from sealgate.errors import AppError, SealgateError
 from sealgate.guard.compiled import Compiled
@@ -120,6 +120,7 @@ def _startup_failed(app: str, message: str) -> dict[str, object]:
 def _separate(orders: Orders) -> int:
     if orders.uid >= 0:
         become(orders.uid, orders.gid)
+    limit_capabilities(ORDINARY if os.geteuid() == 0 else frozenset())
     die_with_parent(orders.parent)
     allowed = [Grant(Path(path)) for path in orders.readable]
     allowed += [Grant(Path(path), WRITE) for path in orders.writable]
