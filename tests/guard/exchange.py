@@ -122,10 +122,14 @@ def scope(
 ) -> dict[str, Any]:
     """The same as an ASGI scope of Granian."""
     path, _, query = target.partition("?")
-    fields = [(b"accept", b"*/*"), (b"x-request-id", REQUEST_ID.encode()), (b"sealgate-path", target.encode("latin-1"))]
+    fields = [
+        (b"accept", b"*/*"),
+        (b"x-request-id", REQUEST_ID.encode()),
+        (b"sealgate-path", target.encode("latin-1")),
+    ]
     fields += [(b"host", host)] if host is not None else []
     fields += [(b"sealgate-address", address)] if address is not None else []
-    made = {
+    made: dict[str, Any] = {
         "type": kind,
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "2",

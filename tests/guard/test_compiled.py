@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.guard.exchange import SITE, compiled
 
 from sealgate.errors import StateError
 from sealgate.guard.compiled import Compiled, compile_policy
 from sealgate.policy.model import Policy
-from tests.guard.exchange import SITE, compiled
 
 GOOD: dict[str, Any] = json.loads(SITE.to_json())
 
@@ -58,7 +58,7 @@ def test_json_and_back() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [
+    (
         {"schema": 2},
         {"schema": "1"},
         {"generation": -1},
@@ -83,7 +83,7 @@ def test_json_and_back() -> None:
         {"body_limit": -1},
         {"body_limit": None},
         {"further": 1},
-    ],
+    ),
 )
 def test_anything_else_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(StateError) as caught:
@@ -97,7 +97,9 @@ def test_a_missing_key_is_refused(key: str) -> None:
         Compiled.from_json(json.dumps({name: value for name, value in GOOD.items() if name != key}))
 
 
-@pytest.mark.parametrize("text", ["", "{", "null", "[]", "7", '"x"', "\ufeff{}", "[" * 100_000, b"\xff\xfe", b"\x80"])
+@pytest.mark.parametrize(
+    "text", ("", "{", "null", "[]", "7", '"x"', "\ufeff{}", "[" * 100_000, b"\xff\xfe", b"\x80")
+)
 def test_garbage_is_refused(text: str | bytes) -> None:
     with pytest.raises(StateError, match="compiled-policy-refused"):
         Compiled.from_json(text)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.guard.exchange import compiled
 
 from sealgate.guard.compiled import Compiled
 from sealgate.guard.host import is_site_host
-from tests.guard.exchange import compiled
 
 SITE = compiled(
     site={"names": ["api.example.com", "*.example.org", "192.0.2.1", "2001:db8::1", "münchen.example"]},
@@ -19,7 +19,7 @@ MAPPED = compiled(site={"names": ["api.example.com"], "url": "https://api.exampl
 
 @pytest.mark.parametrize(
     "host",
-    [
+    (
         "api.example.com",
         "api.example.com:8443",
         "api.example.com:9443",
@@ -33,7 +33,7 @@ MAPPED = compiled(site={"names": ["api.example.com"], "url": "https://api.exampl
         "[2001:db8::1]:9443",
         "[2001:DB8:0:0::1]:8443",
         "xn--mnchen-3ya.example",
-    ],
+    ),
 )
 def test_hosts_of_the_site(host: str) -> None:
     assert is_site_host(SITE, host)
@@ -41,7 +41,7 @@ def test_hosts_of_the_site(host: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    [
+    (
         "",
         "evil.example",
         "example.com",
@@ -75,7 +75,7 @@ def test_hosts_of_the_site(host: str) -> None:
         "münchen.example",
         "api.example.com:٨٤٤٣",
         "a" * 300 + ".example.org",
-    ],
+    ),
 )
 def test_others(host: str) -> None:
     assert not is_site_host(SITE, host)

@@ -138,11 +138,15 @@ def test_an_asterisk_is_for_options_alone() -> None:
 
 
 PIECES = st.one_of(
-    st.sampled_from(["/", ".", "..", ";", "?", "%", "%2e", "%2F", "%5C", "\\", "%3b", "%25", "#", "//", "/./", "a"]),
+    st.sampled_from(
+        ["/", ".", "..", ";", "?", "%", "%2e", "%2F", "%5C", "\\", "%3b", "%25", "#", "//", "/./", "a"]
+    ),
     st.integers(0, 255).map(lambda byte: f"%{byte:02x}"),
     st.integers(0, 255).map(lambda byte: f"%{byte:02X}"),
     st.characters(max_codepoint=0xFF),
-    st.characters(exclude_categories=["Cs"]).map(lambda text: "".join(f"%{byte:02X}" for byte in text.encode())),
+    st.characters(exclude_categories=["Cs"]).map(
+        lambda text: "".join(f"%{byte:02X}" for byte in text.encode())
+    ),
 )
 TARGETS = st.lists(PIECES, max_size=12).map("".join).flatmap(lambda text: st.sampled_from([text, f"/{text}"]))
 
@@ -175,7 +179,9 @@ def test_what_is_judged_is_what_every_server_decodes(raw: str) -> None:
 def test_the_expression_is_within_what_engines_take() -> None:
     assert CANONICAL_PATH_RE2.isascii()
     assert ENGINE.programsize < 1000
-    assert not re.search(r"\(\?[=!<]|\\[1-9]", CANONICAL_PATH_RE2), "RE2 has no lookaround and no back-references"
+    assert not re.search(r"\(\?[=!<]|\\[1-9]", CANONICAL_PATH_RE2), (
+        "RE2 has no lookaround and no back-references"
+    )
 
 
 def test_a_long_hostile_path_is_judged_in_linear_time() -> None:

@@ -58,12 +58,6 @@ _TABLE = (
         "for; encoded slashes, backslashes, dots and control characters are not accepted.",
     ),
     ProblemType(
-        "client-certificate-required",
-        401,
-        "A client certificate is required",
-        "Connect with a certificate that this service's client authority has issued.",
-    ),
-    ProblemType(
         "plain-http-refused",
         403,
         "Plain HTTP is refused",
