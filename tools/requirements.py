@@ -67,7 +67,8 @@ def closure(locked: dict[str, Entry], names: set[str]) -> list[str]:
     """Everything that ``names`` pull in, themselves included, sorted."""
     unknown = names - set(locked)
     if unknown:
-        raise SystemExit(f"requirements: not in constraints.txt: {', '.join(sorted(unknown))}; run make constraints")
+        listed = ", ".join(sorted(unknown))
+        raise SystemExit(f"requirements: not in constraints.txt: {listed}; run make constraints")
     needed, grown = set(names), True
     while grown:
         more = {name for name, entry in locked.items() if entry.wanted_by & needed} - needed

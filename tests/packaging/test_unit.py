@@ -89,9 +89,7 @@ def test_landlock_is_not_filtered_away() -> None:
 
 def test_users_are_accepted_and_include_the_services(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
-    done = _run(
-        "systemd-sysusers", "--dry-run", f"--root={tmp_path}", str(PACKAGING / "sealgate.sysusers")
-    )
+    done = _run("systemd-sysusers", "--dry-run", f"--root={tmp_path}", str(PACKAGING / "sealgate.sysusers"))
     assert done.returncode == 0, done.stderr
     users = re.findall(r"^u\s+(\S+)", (PACKAGING / "sealgate.sysusers").read_text(), re.MULTILINE)
     assert users == ["sealgate", "sealgate-app", "sealgate-engine"]

@@ -37,7 +37,9 @@ def test_every_source_file_is_in_it(names: set[str]) -> None:
 
 
 def test_the_profiles_are_in_it(names: set[str]) -> None:
-    profiles = {name for name in names if name.startswith("sealgate/policy/profiles/") and name.endswith(".toml")}
+    profiles = {
+        name for name in names if name.startswith("sealgate/policy/profiles/") and name.endswith(".toml")
+    }
     assert len(profiles) >= 2
 
 

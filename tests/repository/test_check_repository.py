@@ -36,7 +36,9 @@ def test_addresses(line: str) -> None:
     assert (finding.rule, finding.line, finding.warning) == ("address", 2, False)
 
 
-@pytest.mark.parametrize("line", ["https://localhost:8443", "the work/ folder", "/var/lib/sealgate", "~/.pki"])
+@pytest.mark.parametrize(
+    "line", ["https://localhost:8443", "the work/ folder", "/var/lib/sealgate", "~/.pki"]
+)
 def test_addresses_that_are_fine(line: str) -> None:
     assert list(check.address("docs/x.md", line)) == []
 
@@ -47,7 +49,9 @@ def test_whitespace(text: str) -> None:
 
 
 def test_codes_are_read_from_calls_of_error_classes() -> None:
-    tree = ast.parse("raise errors.StateError('state-full', 'x', 'y')\nlog('not-a-code')\nStateError(code, 1)")
+    tree = ast.parse(
+        "raise errors.StateError('state-full', 'x', 'y')\nlog('not-a-code')\nStateError(code, 1)"
+    )
     assert list(check.error_codes(tree, frozenset({"StateError"}))) == [(1, "state-full")]
 
 

@@ -72,9 +72,7 @@ def test_nothing_is_touched_where_all_is_there(public: Path) -> None:
 
 def test_setup_venv_says_what_to_install_without_a_venv_module(tmp_path: Path) -> None:
     python = tmp_path / "python3"  # Debian's python3 without python3-venv: ensurepip cannot be imported
-    python.write_text(
-        f'#!/bin/sh\ncase "$*" in *ensurepip*) exit 1;; esac\nexec {sys.executable} "$@"\n'
-    )
+    python.write_text(f'#!/bin/sh\ncase "$*" in *ensurepip*) exit 1;; esac\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
     done = subprocess.run(
         [str(ROOT / "tools/setup-venv"), str(tmp_path / "venv")],
