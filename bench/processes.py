@@ -21,6 +21,7 @@ __all__ = ["Command", "Group", "core_busy"]
 
 _PROC = Path("/proc")
 _STOP_SECONDS = 15.0
+_KILL_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,11 @@ class Group:
                     os.kill(pid, signal.SIGKILL)
         for root in self._roots:
             root.wait()
+        deadline = time.monotonic() + _KILL_SECONDS
+        while any(birth and _birth(pid) == birth for pid, birth in everyone.items()):
+            if time.monotonic() > deadline:
+                raise BenchError("a killed server process has not ended")
+            time.sleep(0.005)
 
 
 def core_busy(core: int) -> float:
@@ -132,6 +138,7 @@ def _parent(process: Path) -> int:
 
 
 def _birth(pid: int) -> str | None:
+    """When a process was born, in ticks since boot; None once it has ended, waited for or not."""
     try:
         fields = _fields(_PROC / str(pid))
     except OSError:
