@@ -10,6 +10,14 @@ __all__ = ["STORE"]
 
 _ANCHORS = "usr/local/share/ca-certificates"
 
+# Once its file is gone, a plain run leaves the links in /etc/ssl/certs dangling, and --fresh tells the hooks
+# (Java's keystore) nothing. An entry with "!" makes it remove the links and tell the hooks; the entry stands
+# in a copy of the configuration for this one run.
+_FORGET = (
+    'conf=$(mktemp) && { cat /etc/ca-certificates.conf; echo "!$1"; } >"$conf"'
+    ' && update-ca-certificates --certsconf "$conf"; status=$?; rm -f "$conf"; exit "$status"'
+)
+
 
 def _places(machine: Machine) -> tuple[Place, ...]:
     path = machine.system / _ANCHORS
@@ -31,8 +39,8 @@ def _additions(place: Place, root: Root) -> tuple[Step, ...]:
 
 
 def _removals(place: Place, root: Root) -> tuple[Step, ...]:
-    # Without --fresh the link in /etc/ssl/certs stays behind.
-    return (Delete(_file(place, root)), Command(("update-ca-certificates", "--fresh")))
+    file = _file(place, root)
+    return (Delete(file), Command(("sh", "-c", _FORGET, "sh", file.name)))
 
 
 STORE = TrustStore(
