@@ -31,7 +31,7 @@ def engine(name: str) -> Engine:
     """
     if name not in engine_ids():
         close = difflib.get_close_matches(name.lower(), engine_ids(), n=1)
-        remedy = f"did you mean {close[0]}?" if close else f"use one of {', '.join(engine_ids())}"
+        remedy = f"use {close[0]}, if that was meant" if close else f"use one of {', '.join(engine_ids())}"
         raise UsageError("engine-unknown", f"there is no engine {shown(name)}", remedy)
     found = importlib.import_module(f"sealgate.engines.servers.{name}").ENGINE
     if not isinstance(found, Engine) or found.id != name:

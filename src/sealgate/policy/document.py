@@ -43,6 +43,7 @@ _PLAIN = (
     ("Illegal character", "a control character in a text"),
     ("Found invalid character", "a line end or control character in a comment or a text"),
     ("Unescaped '\\'", 'a "\\" in a quoted text (write "\\\\", or use single quotes)'),
+    ("Invalid statement", "a line that does not begin with a key, a [table] or #"),
     ("Invalid initial character for a key", "a line that does not begin with a key, a [table] or #"),
     ("Invalid date or datetime", "a date that does not exist"),
     ("Cannot declare", "a table that is written twice"),
@@ -98,12 +99,15 @@ def _bytes(path: Path, *, euid: int) -> bytes:
         ) from None
     except (OSError, ValueError) as error:
         raise _unreadable(path, f"cannot be opened ({_reason(error)})", "check its name and rights") from None
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - the descriptor that was checked, not the name
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise _unreadable(path, "is not a regular file", "name a TOML file")
         _refuse_foreign_hands(path, found, euid=euid)
-        return _bounded(path, file.read(_LARGEST + 1))
+        with open(descriptor, "rb", closefd=False) as file:
+            return _bounded(path, file.read(_LARGEST + 1))
+    finally:
+        os.close(descriptor)
 
 
 def _bounded(path: Path, raw: bytes) -> bytes:

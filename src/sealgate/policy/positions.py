@@ -166,8 +166,9 @@ class _Walk:
 
     def _array(self, path: KeyPath) -> None:
         for index in self._items("]"):
-            self.lines[*path, index] = self.line
+            line = self.line
             self._value((*path, index))
+            self.lines[*path, index] = line
 
     def _inline_table(self, path: KeyPath) -> None:
         for _ in self._items("}"):

@@ -80,7 +80,7 @@ def load_profile(name: str) -> Profile:
         raise PolicyError(
             "profile-unknown",
             f"there is no TLS profile {shown(name)}",
-            f"did you mean {close}?" if close else f"use one of {', '.join(profile_ids())}",
+            f"use {close}, if that was meant" if close else f"use one of {', '.join(profile_ids())}",
         )
     text = (files("sealgate.policy") / "profiles" / f"{name}.toml").read_text("utf-8")
     data: dict[str, Any] = tomllib.loads(text)

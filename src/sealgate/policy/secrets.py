@@ -109,9 +109,12 @@ def _from_file(path: Path, *, euid: int) -> bytes:
         raise _error(
             "secret-unreadable", path, reason, "name a plain file that Sealgate's user may read"
         ) from None
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - the descriptor that is checked, not the name
+    try:
         _check(path, os.fstat(descriptor), euid=euid)
-        value = file.read(_LARGEST + 1)
+        with open(descriptor, "rb", closefd=False) as file:
+            value = file.read(_LARGEST + 1)
+    finally:
+        os.close(descriptor)
     if len(value) > _LARGEST:
         raise _error("secret-unreadable", path, "is larger than 64 KiB", "name the right file")
     return value.removesuffix(b"\n").removesuffix(b"\r")

@@ -1,0 +1,57 @@
+"""A commented policy file."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sealgate.policy.fields import leaves, shape_of
+from sealgate.policy.load import loads
+from sealgate.policy.model import Policy
+from sealgate.policy.template import policy_template
+
+
+def test_untouched_it_says_nothing_but_its_version() -> None:
+    assert tomllib.loads(policy_template({})) == {
+        "version": 1,
+        "site": {},
+        "listen": {},
+        "certificate": {"files": {}},
+        "tls": {},
+        "http": {"hsts": {}},
+        "clients": {},
+        "limits": {},
+        "timeouts": {},
+    }
+
+
+def test_every_key_is_there_once_with_a_comment_above() -> None:
+    lines = policy_template({}).splitlines()
+    for path, _ in leaves(shape_of(Policy)):
+        if path == ("version",):
+            continue
+        start = lines.index(f"[{'.'.join(path[:-1])}]")
+        places = [n for n, line in enumerate(lines[start:], start) if line.startswith(f"# {path[-1]} = ")]
+        assert places, path
+        assert lines[places[0] - 1].startswith("#: "), path
+
+
+def test_what_was_chosen_is_in_force() -> None:
+    text = policy_template(
+        {("site", "app"): "orders:app", ("timeouts", "idle"): "2m", ("listen", "http"): ()}
+    )
+    policy = loads(text, path=Path("/p/sealgate.toml"), environ={}).policy
+    assert (policy.site.app, policy.timeouts.idle, policy.listen.http) == ("orders:app", 120, ())
+
+
+def test_no_line_is_too_long_for_a_terminal() -> None:
+    assert max(map(len, policy_template({}).splitlines())) <= 110
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_no_chosen_text_breaks_out_of_its_quotes(text: str) -> None:
+    data = tomllib.loads(policy_template({("site", "app"): text}))
+    assert data["site"]["app"] == text
