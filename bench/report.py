@@ -56,7 +56,7 @@ def _rest(lines: Sequence[Line]) -> Table:
     for head in (*heads, "peak MB", "MB per 10,000 idle", "first 200 s", "tickets"):
         table.add_column(head, justify="right")
     for line in lines:
-        latencies = (line.p50, line.p99, line.handshake_p50, line.handshake_p99)
+        latencies = (line.p50, line.p99, line.wait_p50, line.wait_p99)
         table.add_row(
             line.title,
             f"{line.throughput.median:.0f}",

@@ -26,7 +26,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from bench.load import Client, Handshakes, Negotiated, Requests
+from bench.load import Client, Handshakes, Negotiated, Requests, Waits
 from bench.machine import BenchError
 from bench.pki import make_credentials
 from bench.processes import Group, core_busy
@@ -48,12 +48,12 @@ _SETTLE_SECONDS = 0.2  # for what servers do after an answer: closing, logging
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long and how much. A turn is ``turn_seconds`` of load or ``turn_handshakes`` handshakes."""
+    """How long and how much. A turn is ``turn_seconds`` of load; ``waits`` connections are timed after it."""
 
     rounds: int = 5
     turns: int = 4
     turn_seconds: float = 1.0
-    turn_handshakes: int = 300
+    waits: int = 50
     connections: int = 32
     idle: int = 10_000
 
@@ -69,6 +69,7 @@ class Sample:
     handshake_cpu: float
     requests: Requests
     handshakes: Handshakes
+    waits: Waits
     negotiated: Negotiated
     disturbed: float
     """Share of the server's core that was used by others while this row was under load."""
@@ -111,6 +112,7 @@ class Running:
     negotiated: Negotiated
     requests: list[tuple[Requests, Spent]] = field(default_factory=list)
     handshakes: list[tuple[Handshakes, Spent]] = field(default_factory=list)
+    waits: list[Waits] = field(default_factory=list)
 
 
 def steps(rows: Sequence[Row], plan: Plan) -> int:
@@ -156,7 +158,7 @@ def measure_memory(row: Row, machine: Machine, plan: Plan) -> Memory:
     with _running(row, machine, plan) as one:
         seen = [one.group.memory()]
         one.client.requests(connections=plan.connections, seconds=plan.turn_seconds)
-        one.client.handshakes(count=plan.turn_handshakes)
+        one.client.handshakes(connections=plan.connections, seconds=plan.turn_seconds)
         time.sleep(_SETTLE_SECONDS)
         before = one.group.memory()
         with one.client.hold(count=plan.idle):
@@ -182,7 +184,14 @@ def _requests(one: Running, machine: Machine, plan: Plan) -> None:
 
 
 def _handshakes(one: Running, machine: Machine, plan: Plan) -> None:
-    one.handshakes.append(_spend(one, machine, lambda: one.client.handshakes(count=plan.turn_handshakes)))
+    one.handshakes.append(
+        _spend(
+            one,
+            machine,
+            lambda: one.client.handshakes(connections=plan.connections, seconds=plan.turn_seconds),
+        )
+    )
+    one.waits.append(one.client.waits(count=plan.waits))
 
 
 def _sample(one: Running, number: int) -> Sample:
@@ -196,10 +205,9 @@ def _sample(one: Running, number: int) -> Sample:
         statistics.median(load.p50 for load in loads),
         statistics.median(load.p99 for load in loads),
     )
-    handshakes = Handshakes(
-        sum(shake.count for shake in shakes),
-        statistics.median(shake.p50 for shake in shakes),
-        statistics.median(shake.p99 for shake in shakes),
+    handshakes = Handshakes(sum(shake.count for shake in shakes))
+    waits = Waits(
+        statistics.median(wait.p50 for wait in one.waits), statistics.median(wait.p99 for wait in one.waits)
     )
     request_cpu, handshake_cpu = unit_costs(
         (requests.count, requests.connections, sum(spent.cpu for _, spent in one.requests)),
@@ -214,6 +222,7 @@ def _sample(one: Running, number: int) -> Sample:
         handshake_cpu=handshake_cpu,
         requests=requests,
         handshakes=handshakes,
+        waits=waits,
         negotiated=one.negotiated,
         disturbed=max(0.0, others),
     )

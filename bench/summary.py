@@ -57,8 +57,8 @@ class Line:
     handshake_ratio: Spread | None
     p50: Spread
     p99: Spread
-    handshake_p50: Spread
-    handshake_p99: Spread
+    wait_p50: Spread
+    wait_p99: Spread
     throughput: Spread
     ready: Spread
     memory: float | None
@@ -135,8 +135,8 @@ def _line(title: str, own: list[Sample], by_row: dict[str, list[Sample]], memory
         handshake_ratio=ratios(own, by_row.get(BASE_HANDSHAKE, []), lambda sample: sample.handshake_cpu),
         p50=spread(sample.requests.p50 for sample in own),
         p99=spread(sample.requests.p99 for sample in own),
-        handshake_p50=spread(sample.handshakes.p50 for sample in own),
-        handshake_p99=spread(sample.handshakes.p99 for sample in own),
+        wait_p50=spread(sample.waits.p50 for sample in own),
+        wait_p99=spread(sample.waits.p99 for sample in own),
         throughput=spread(sample.requests.count / sample.requests.seconds for sample in own),
         ready=spread(sample.ready for sample in own),
         memory=memory.peak if memory else None,

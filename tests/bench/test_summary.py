@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from bench.chart import draw
-from bench.load import Handshakes, Negotiated, Requests
+from bench.load import Handshakes, Negotiated, Requests, Waits
 from bench.machine import BenchError
 from bench.run import Memory, Sample
 from bench.summary import (
@@ -35,7 +35,8 @@ def sample(
         request_cpu=request,
         handshake_cpu=handshake,
         requests=Requests(1000, 32, 2.0, 0.001, 0.002),
-        handshakes=Handshakes(100, 0.003, 0.004),
+        handshakes=Handshakes(100),
+        waits=Waits(0.003, 0.004),
         negotiated=_LOOK,
         disturbed=0.0,
     )
