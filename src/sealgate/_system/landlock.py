@@ -121,7 +121,10 @@ def _add(libc: ctypes.CDLL, ruleset: int, grant: Grant, handled: int) -> None:
             rights &= _FILE_ONLY
         if rights:
             rule = _PathBeneath(rights, fd)
-            _check(libc.syscall(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, ctypes.byref(rule), 0), "landlock_add_rule")
+            _check(
+                libc.syscall(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, ctypes.byref(rule), 0),
+                "landlock_add_rule",
+            )
     finally:
         os.close(fd)
 
@@ -147,7 +150,9 @@ def confine(*, hidden: Iterable[Path], allowed: Iterable[Grant] = ()) -> int:
     scoped = _SCOPE_SIGNAL if abi >= 6 else 0
     attributes = _Ruleset(handled, 0, scoped)
     size = 24 if abi >= 6 else 16 if abi >= 4 else 8
-    ruleset = _check(libc.syscall(_CREATE_RULESET, ctypes.byref(attributes), size, 0), "landlock_create_ruleset")
+    ruleset = _check(
+        libc.syscall(_CREATE_RULESET, ctypes.byref(attributes), size, 0), "landlock_create_ruleset"
+    )
     try:
         resolved = [Path(os.path.realpath(path)) for path in hidden]
         inside = [Grant(Path(os.path.realpath(grant.path)), grant.rights) for grant in allowed]

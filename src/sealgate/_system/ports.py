@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
 import socket
 from pathlib import Path
@@ -67,7 +66,9 @@ def _explain(error: OSError, host: str, port: int) -> ListenError:
             "correct the address in [listen]; 0.0.0.0 and [::] mean every interface",
             address=where,
         )
-    return ListenError("address-unusable", f"{where} cannot be listened on ({error.strerror})", "correct [listen]")
+    return ListenError(
+        "address-unusable", f"{where} cannot be listened on ({error.strerror})", "correct [listen]"
+    )
 
 
 def _first_free_port() -> int:
@@ -104,7 +105,7 @@ def _inodes(port: int) -> frozenset[str]:
 
 def _holds(process: Path, inodes: frozenset[str]) -> bool:
     try:
-        return any(os.readlink(entry) in inodes for entry in (process / "fd").iterdir())
+        return any(str(entry.readlink()) in inodes for entry in (process / "fd").iterdir())
     except OSError:
         return False
 

@@ -9,7 +9,15 @@ import signal
 import sys
 from collections.abc import Sequence
 
-__all__ = ["ENGINE_AS_ROOT", "ORDINARY", "become", "die_with_parent", "keep_memory_private", "limit_capabilities", "raise_file_limit"]
+__all__ = [
+    "ENGINE_AS_ROOT",
+    "ORDINARY",
+    "become",
+    "die_with_parent",
+    "keep_memory_private",
+    "limit_capabilities",
+    "raise_file_limit",
+]
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_CAP_AMBIENT = 1, 4, 8, 47
 _AMBIENT_RAISE, _AMBIENT_CLEAR_ALL = 2, 4
@@ -45,7 +53,11 @@ class _Header(ctypes.Structure):
 
 
 class _Sets(ctypes.Structure):
-    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+    _fields_ = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    )
 
 
 def limit_capabilities(keep: frozenset[int], *, ambient: bool = False) -> None:
@@ -90,7 +102,9 @@ def become(uid: int, gid: int, groups: Sequence[int] = (), *, low_ports: bool = 
     """Give up root for another user, for good; checks that there is no way back.
 
     Args:
-        uid, gid, groups: whom to become.
+        uid: the user to become.
+        gid: its group.
+        groups: further groups.
         low_ports: keep the right to listen on ports below 1024, over execve(2) too.
     """
     os.setgroups(list(groups))

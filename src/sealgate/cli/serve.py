@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -18,7 +18,9 @@ __all__ = ["command"]
 
 @click.command("serve")
 @click.argument("app", required=False)
-@click.option("--upstream", default=None, help="Another backend: http://host:port, https://host:port, unix:/path.")
+@click.option(
+    "--upstream", default=None, help="Another backend: http://host:port, https://host:port, unix:/path."
+)
 @click.option("--engine", default=None, help="The server that does TLS and HTTP.")
 @click.option("--engine-untested", is_flag=True, help="Accept an engine of a version that was not tested.")
 @common_options
@@ -44,13 +46,15 @@ def command(
 
     loaded = reload()
     if not (loaded.policy.site.app or loaded.policy.site.upstream):
-        raise AppError("app-missing", "there is nothing to serve", "name it: sealgate serve module:app, or site.app")
+        raise AppError(
+            "app-missing", "there is nothing to serve", "name it: sealgate serve module:app, or site.app"
+        )
     _serve(context, loaded, reload, folder=Path.cwd() if app else loaded.base, untested=engine_untested)
 
 
 def _overrides(app: str | None, upstream: str | None, engine: str | None) -> dict[str, str]:
     """The call's own words, laid over the policy like environment overrides."""
-    found = {}
+    found: dict[str, str] = {}
     if app is not None:
         found |= {"SEALGATE_SITE__APP": app, "SEALGATE_SITE__UPSTREAM": ""}
     if upstream is not None:
@@ -60,16 +64,18 @@ def _overrides(app: str | None, upstream: str | None, engine: str | None) -> dic
     return found
 
 
-def _serve(context: Context, loaded: Loaded, reload: object, *, folder: Path, untested: bool) -> None:
-    from sealgate.pki.state import State  # noqa: PLC0415 - only this command needs all of it
-    from sealgate.runtime.keeper import Keeper, Options  # noqa: PLC0415
+def _serve(
+    context: Context, loaded: Loaded, reload: Callable[[], Loaded], *, folder: Path, untested: bool
+) -> None:
+    from sealgate.pki.state import State
+    from sealgate.runtime.keeper import Keeper, Options
 
     state = State.open(context.state_path)
-    keeper = Keeper(state, loaded, Options(reload, folder, untested))  # type: ignore[arg-type]
+    keeper = Keeper(state, loaded, Options(reload, folder, untested))
     try:
         asyncio.run(keeper.run())
     except AppError as error:
         traceback = error.details.get("traceback")
         if traceback:
-            print(traceback, file=sys.stderr)
+            click.echo(traceback, err=True)
         raise

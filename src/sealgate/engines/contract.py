@@ -6,21 +6,26 @@ A policy key that nobody claims is a bug (a test goes through all of them): noth
 
 from __future__ import annotations
 
+import asyncio
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Protocol
 
+from sealgate.engines.facts import RenderFacts
 from sealgate.errors import PolicyError, Problem
 from sealgate.policy.model import Policy
 
 __all__ = [
     "ALWAYS",
     "Capability",
+    "Drive",
+    "Driver",
     "Enforcer",
     "Engine",
+    "Program",
     "Refusal",
-    "Render",
     "enforced",
 ]
 
@@ -63,11 +68,74 @@ class Refusal:
     way_out: str
 
 
-class Render(Protocol):
-    """From a plan to the engine's own files: relative path to content. Pure."""
+@dataclass(frozen=True, slots=True)
+class Program:
+    """An engine's program that may be run: found, and checked.
 
-    def __call__(self, *arguments: Any, **options: Any) -> Mapping[str, bytes]:  # noqa: ANN401 - differs by engine
-        """Render."""
+    Attributes:
+        path: absolute.
+        version: `1.40.0`.
+        pinned: byte for byte what was tested.
+    """
+
+    path: Path
+    version: str
+    pinned: bool
+
+
+class Driver(Protocol):
+    """An engine of one site, as the keeper drives it. Made by :attr:`Engine.drive`, not started yet."""
+
+    @property
+    def process(self) -> asyncio.subprocess.Process | None:
+        """The process, once started."""
+
+    @property
+    def running(self) -> bool:
+        """Is it there?"""
+
+    @property
+    def folder(self) -> Path:
+        """The only directory that the engine's process writes to."""
+
+    async def start(self, facts: RenderFacts) -> None:
+        """Render, start, wait until all listeners are open.
+
+        Raises:
+            EngineRefused: it did not; nothing is left running.
+        """
+
+    def needs_restart(self, facts: RenderFacts) -> bool:
+        """Would these facts change what is read at the start only?"""
+
+    async def apply(self, facts: RenderFacts) -> bool:
+        """Make new facts count without losing a request; true if anything changed.
+
+        Raises:
+            EngineRefused: what was in force still is, byte for byte.
+        """
+
+    async def spread(self, facts: RenderFacts) -> None:
+        """Send requests to these workers; returns once it does."""
+
+    async def until_idle(self, socket: str, seconds: float) -> bool:
+        """Wait until nothing is under way to a worker; false if something still was after `seconds`."""
+
+    async def drain(self, seconds: float) -> bool:
+        """Accept no more; true if all that was under way came to its end in `seconds`."""
+
+    async def stop(self) -> None:
+        """End the process."""
+
+    def remove(self) -> None:
+        """After the last `stop`: leave nothing behind."""
+
+
+class Drive(Protocol):
+    """Makes a :class:`Driver`."""
+
+    def __call__(self, state: Path, program: Program, prepare: Callable[[], None], *, uid: int) -> Driver:
+        """The state directory, the program, what to run in the child before exec, whom it becomes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,20 +147,18 @@ class Engine:
         title: as people say it.
         versions: the minor versions tested, oldest first; their newer patch releases are accepted.
         capabilities: who enforces what of a policy.
-        render: see :class:`Render`.
-        check: judges rendered files with the engine's own checker.
-        run: starts it.
-        reload: makes it take up changed files.
+        render: from facts to the engine's own files: name to content. Pure.
+        program: finds and checks the program: environment, and whether another version counts.
+        drive: makes a driver.
     """
 
     id: str
     title: str
     versions: tuple[str, ...]
     capabilities: Callable[[Policy], tuple[Capability | Refusal, ...]]
-    render: Render
-    check: Callable[..., Any]
-    run: Callable[..., Any]
-    reload: Callable[..., Any]
+    render: Callable[[RenderFacts], Mapping[str, bytes]]
+    program: Callable[[Mapping[str, str], bool], Program]
+    drive: Drive
 
 
 def enforced(engine: Engine, policy: Policy) -> tuple[Capability, ...]:

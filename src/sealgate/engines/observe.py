@@ -56,14 +56,20 @@ def handshake(endpoint: Endpoint, name: str, *, timeout: float = 5.0, proxy_prot
     context.verify_mode = ssl.CERT_NONE
     sni = None if is_address(name) else name
     try:
-        with _connect(endpoint, timeout, proxy_protocol=proxy_protocol) as raw:
-            with context.wrap_socket(raw, server_hostname=sni) as tls:
-                der = tls.getpeercert(binary_form=True) or b""
-                cipher = tls.cipher() or ("", "", 0)
-                return Seen(hashlib.sha256(der).hexdigest(), tls.version() or "", cipher[0])
+        with (
+            _connect(endpoint, timeout, proxy_protocol=proxy_protocol) as raw,
+            context.wrap_socket(raw, server_hostname=sni) as tls,
+        ):
+            der = tls.getpeercert(binary_form=True) or b""
+            cipher = tls.cipher() or ("", "", 0)
+            return Seen(hashlib.sha256(der).hexdigest(), tls.version() or "", cipher[0])
     except (OSError, ssl.SSLError) as error:
-        raise NotObserved("not-observed", f"no TLS handshake with {endpoint} ({error})",
-                          "look at the lines before this one", address=str(endpoint)) from None
+        raise NotObserved(
+            "not-observed",
+            f"no TLS handshake with {endpoint} ({error})",
+            "look at the lines before this one",
+            address=str(endpoint),
+        ) from None
 
 
 def plain_status(endpoint: Endpoint, host: str, *, timeout: float = 5.0, proxy_protocol: bool = False) -> int:
@@ -79,5 +85,9 @@ def plain_status(endpoint: Endpoint, host: str, *, timeout: float = 5.0, proxy_p
             answer = sock.recv(64)
         return int(answer.split(b" ", 2)[1])
     except (OSError, ValueError, IndexError) as error:
-        raise NotObserved("not-observed", f"no HTTP answer from {endpoint} ({error})",
-                          "look at the lines before this one", address=str(endpoint)) from None
+        raise NotObserved(
+            "not-observed",
+            f"no HTTP answer from {endpoint} ({error})",
+            "look at the lines before this one",
+            address=str(endpoint),
+        ) from None

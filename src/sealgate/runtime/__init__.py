@@ -1,1 +1,1 @@
-
+"""The processes of `serve`, and who may touch what."""

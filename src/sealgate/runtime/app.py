@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 from sealgate.errors import AppError
@@ -35,13 +36,13 @@ def load(name: str, folder: Path) -> tuple[Any, Interface]:
             fact = f"there is no module {module_name!r} in {folder} or on the Python path"
             raise AppError("app-not-found", fact, _DEMAND) from None
         raise _broken(name, error) from error
-    except BaseException as error:  # noqa: BLE001 - whatever the user's module does, SystemExit too
+    except BaseException as error:
         raise _broken(name, error) from error
     app = _attribute(module, name, attribute)
     return app, interface_of(app, name)
 
 
-def _attribute(module: Any, name: str, attribute: str) -> Any:
+def _attribute(module: ModuleType, name: str, attribute: str) -> Any:  # noqa: ANN401 - whatever the user named
     target: Any = module
     for part in attribute.removesuffix("()").split("."):
         if not hasattr(target, part):
@@ -51,17 +52,16 @@ def _attribute(module: Any, name: str, attribute: str) -> Any:
     if attribute.endswith("()"):
         try:
             target = target()
-        except BaseException as error:  # noqa: BLE001 - the user's factory
+        except BaseException as error:
             raise _broken(name, error) from error
     return target
 
 
-def interface_of(app: Any, name: str) -> Interface:
+def interface_of(app: object, name: str) -> Interface:
     """WSGI takes (environ, start_response), ASGI awaits (scope, receive, send)."""
     if not callable(app):
         raise AppError("app-not-callable", f"{name} is {type(app).__name__}, which cannot be called", _DEMAND)
-    called = app if inspect.isroutine(app) else type(app).__call__
-    if inspect.iscoroutinefunction(called) or inspect.iscoroutinefunction(app):
+    if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(getattr(app, "__call__", None)):  # noqa: B004 - which kind of callable
         return "asgi"
     try:
         parameters = inspect.signature(app).parameters.values()
@@ -88,7 +88,8 @@ def shortened(error: BaseException) -> str:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((_OURS, "<frozen importlib")) and "importlib" + os.sep not in frame.filename
+        if not frame.filename.startswith((_OURS, "<frozen importlib"))
+        and "importlib" + os.sep not in frame.filename
     ]
     lines = traceback.format_list(frames[-_FRAMES:])
     lines += traceback.format_exception_only(error)

@@ -49,8 +49,9 @@ def ask(state: Path, order: Mapping[str, Any]) -> dict[str, Any]:
             with sock.makefile("rb") as file:
                 line = file.readline(_LONGEST)
     except (OSError, ValueError) as error:
-        raise ControlError("keeper-not-running", f"no keeper answers in {state} ({error})",
-                           "start it with: sealgate serve") from None
+        raise ControlError(
+            "keeper-not-running", f"no keeper answers in {state} ({error})", "start it with: sealgate serve"
+        ) from None
     if not line:
         raise ControlError("keeper-gone", "the keeper ended before it answered", "look at what it said")
     answer: dict[str, Any] = json.loads(line)
@@ -94,7 +95,9 @@ class Control:
         if peer_uid(sock) not in (0, os.geteuid()):
             return _no("control-forbidden", "the keeper takes no orders from another user", "run as its user")
         order = json.loads(line)
-        if not isinstance(order, dict) or not hmac.compare_digest(str(order.get("token", "")).encode(), self._token.encode()):
+        if not isinstance(order, dict) or not hmac.compare_digest(
+            str(order.get("token", "")).encode(), self._token.encode()
+        ):
             return _no("control-forbidden", "the keeper's token was not shown", "run the command again")
         try:
             return await self._handler(order)

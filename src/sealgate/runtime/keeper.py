@@ -31,16 +31,17 @@ from sealgate._system.process import (
     limit_capabilities,
     raise_file_limit,
 )
+from sealgate.engines.contract import Driver
+from sealgate.engines.facts import Backend, Worker
 from sealgate.engines.observe import handshake, plain_status
-from sealgate.engines.servers.envoy.binary import find, verify
-from sealgate.engines.servers.envoy.facts import Worker
-from sealgate.engines.servers.envoy.instance import Instance
+from sealgate.engines.registry import engine
 from sealgate.errors import AppError, EngineError, NotObserved, PolicyError, SealgateError
 from sealgate.guard.compiled import Compiled, compile_policy
 from sealgate.pki.live import LiveCertificate, LiveDirectory
 from sealgate.pki.server import ensure_client_trust, ensure_server_certificate
 from sealgate.pki.state import State
 from sealgate.policy.load import Loaded
+from sealgate.policy.model import Policy
 from sealgate.runtime.control import Control
 from sealgate.runtime.preflight import preflight
 from sealgate.runtime.separation import Separation, plan
@@ -79,7 +80,7 @@ class Keeper:
         self._loaded = loaded
         self._site: Site | None = None
         self._separation: Separation | None = None
-        self._engine: Instance | None = None
+        self._engine: Driver | None = None
         self._pool = Pool(self._root, self._spread, self._idle, self.say)
         self._control = Control(self._root / "run", self._order)
         self._changing = asyncio.Lock()
@@ -92,7 +93,7 @@ class Keeper:
     @staticmethod
     def say(text: str) -> None:
         """One line for people, on standard error."""
-        print(f"sealgate: {text}", file=sys.stderr, flush=True)
+        print(f"sealgate: {text}", file=sys.stderr, flush=True)  # noqa: T201 - the user's console
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT.
@@ -136,10 +137,8 @@ class Keeper:
         policy = loaded.policy
         raise_file_limit(policy.limits.connections * 2 + 1024)
         preflight(policy)
-        path, named = find(os.environ)
-        checking = asyncio.create_task(
-            asyncio.to_thread(verify, path, named=named, untested=self._options.untested)
-        )
+        kind = engine(policy.site.engine)
+        checking = asyncio.create_task(asyncio.to_thread(kind.program, os.environ, self._options.untested))
         try:
             site = await self._prepared(loaded)
             self._separation = plan(self._root, site.secrets())
@@ -147,12 +146,10 @@ class Keeper:
                 await self._pool.fill(self._spec(policy), policy.site.workers)
                 site = replace(site, backend=self._pool.running[0].interface)
             self._site = site
-            binary = await checking
+            program = await checking
         finally:
             checking.cancel()
-        self._engine = Instance(
-            self._root, binary, self._engine_prepared, uid=self._separation.engine.uid
-        )
+        self._engine = kind.drive(self._root, program, self._engine_prepared, uid=self._separation.engine.uid)
         await self._engine.start(site.facts(self._workers()))
         await self._observe(site)
         await self._control.open()
@@ -160,20 +157,21 @@ class Keeper:
             asyncio.create_task(task)
             for task in (self._keep_engine(), self._keep_certificate(), self._keep_policy())
         ]
-        self._ready(site, binary.version)
+        self._ready(site, f"{kind.id} {program.version}")
 
     def _ready(self, site: Site, version: str) -> None:
         workers = len(self._pool.running)
-        facts = [f"{site.policy.public_url}", f"envoy {version}"]
+        facts = [site.policy.public_url, version]
         if workers:
             facts.append(f"{workers} {site.backend} worker{'s' if workers > 1 else ''}")
         facts.append(f"certificate until {site.certificate.not_after:%Y-%m-%d}")
         missing = self._separation.missing if self._separation else ()
         facts += [f"not separated: {text}" for text in missing]
-        print(f"sealgate: ready https://{site.policy.listen.https[0]} ({'; '.join(facts)})", flush=True)
+        line = f"sealgate: ready https://{site.policy.listen.https[0]} ({'; '.join(facts)})"
+        print(line, flush=True)  # noqa: T201 - scripts wait for it
         for folder in self._separation.closed_folders() if self._separation and workers else ():
             self.say(
-                f"app workers cannot make new files directly in {folder}, because the state directory is in it; "
+                f"app workers cannot make new files directly in {folder}: the state directory is in it; "
                 "let the app write into a subdirectory, or give --state another place"
             )
         notify("READY=1", f"STATUS=serving {site.policy.public_url}")
@@ -184,7 +182,7 @@ class Keeper:
         self._publish(loaded)
         return Site(loaded, self._root, self._options.folder, certificate, self._backend(loaded))
 
-    def _backend(self, loaded: Loaded) -> Any:
+    def _backend(self, loaded: Loaded) -> Backend:
         return self._site.backend if self._site and loaded.policy.site.app else "upstream"
 
     def _materials(self, loaded: Loaded) -> LiveCertificate:
@@ -206,10 +204,15 @@ class Keeper:
     def _guard_file(self) -> Path:
         return self._root / "live" / "guard" / "policy.json"
 
-    def _spec(self, policy: Any) -> Launch:
+    def _spec(self, policy: Policy) -> Launch:
         assert self._separation is not None  # noqa: S101 - planned before any worker
         return Launch(
-            policy.site.app, self._options.folder, self._guard_file, policy.site.threads, self._separation, os.environ
+            policy.site.app,
+            self._options.folder,
+            self._guard_file,
+            policy.site.threads,
+            self._separation,
+            os.environ,
         )
 
     def _engine_prepared(self) -> None:
@@ -284,7 +287,12 @@ class Keeper:
             assert site is not None  # noqa: S101 - started
             loaded = site.loaded
             certificate = await asyncio.to_thread(
-                ensure_server_certificate, self._state, loaded.policy, system_clock, base=loaded.base, force=force
+                ensure_server_certificate,
+                self._state,
+                loaded.policy,
+                system_clock,
+                base=loaded.base,
+                force=force,
             )
             began = time.monotonic()
             renewed = certificate.fingerprint != site.certificate.fingerprint
@@ -309,7 +317,7 @@ class Keeper:
             self._site = replace(self._site, certificate=back)
             raise NotObserved(
                 "renewed-not-served",
-                f"a new certificate was made, but envoy does not serve it ({error.fact}); the old one is live again",
+                f"a new certificate was made but is not served ({error.fact}); the old one is live again",
                 "look at the lines before this one; the next try is made by itself",
             ) from None
 
@@ -362,7 +370,7 @@ class Keeper:
                 for problem in error.problems if isinstance(error, PolicyError) else ():
                     self.say(f"  {problem}")
                 if isinstance(error, AppError) and error.details.get("traceback"):
-                    print(error.details["traceback"], file=sys.stderr, flush=True)
+                    self.say(f"the app's traceback:\n{error.details['traceback']}")
             else:
                 self.say("reloaded")
             notify("READY=1")
@@ -429,7 +437,9 @@ class Keeper:
                 await self.reload()
                 return {"generation": self._generation}
             case other:
-                raise EngineError("order-unknown", f"the keeper knows no order {other!r}", "use the same version")
+                raise EngineError(
+                    "order-unknown", f"the keeper knows no order {other!r}", "use the same version"
+                )
 
     # Stopping
 

@@ -39,7 +39,7 @@ def preflight(policy: Policy, before: Policy | None = None) -> None:
     if before is None and left is not None and left < _INOTIFY:
         raise EngineError(
             "inotify-exhausted",
-            f"Envoy needs {_INOTIFY} inotify instances to follow its certificates and this user has {left} left",
+            f"Envoy needs {_INOTIFY} inotify instances to follow its certificates and {left} are left",
             "raise the quota: sysctl fs.inotify.max_user_instances=1024",
         )
 
@@ -55,7 +55,9 @@ def inotify_left() -> int | None:
         if process.name.isdigit():
             try:
                 if process.stat().st_uid == me:
-                    used += sum(os.readlink(fd) == "anon_inode:inotify" for fd in (process / "fd").iterdir())
+                    used += sum(
+                        str(fd.readlink()) == "anon_inode:inotify" for fd in (process / "fd").iterdir()
+                    )
             except OSError:
                 continue
     return quota - used

@@ -52,14 +52,17 @@ class Separation:
 
     def app_temp(self) -> Path | None:
         """A temp directory for app workers, where the usual one is an ancestor of the state directory:
-        Landlock could then not allow new files in it."""
+        Landlock could then not allow new files in it.
+        """
         usual = Path(os.path.realpath(tempfile.gettempdir()))
         return self.state / "run" / "tmp" if usual in self.state.parents else None
 
     def app_readable(self) -> tuple[Path, ...]:
+        """What workers read of the state directory."""
         return (self.state / "live" / "guard",)
 
     def app_writable(self) -> tuple[Path, ...]:
+        """Where in the state directory workers may write."""
         temp = self.app_temp()
         return (temp,) if temp else ()
 
@@ -91,7 +94,9 @@ def plan(state: Path, secrets: Iterable[Path] = ()) -> Separation:
     abi = supported()
     missing: list[str] = []
     if not abi:
-        missing.append("app workers can read private keys: this kernel has no Landlock; use Linux 5.13 or newer")
+        missing.append(
+            "app workers can read private keys: this kernel has no Landlock; use Linux 5.13 or newer"
+        )
     app, engine = User(), User()
     if os.geteuid() == 0:
         app, engine = _user(APP_USER), _user(ENGINE_USER)

@@ -8,7 +8,7 @@ version in `pyproject.toml`, and tests that fail where it changes.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from granian._granian import SocketHolder
@@ -25,6 +25,10 @@ from sealgate.runtime.app import Interface
 
 __all__ = ["serve"]
 
+_holder: Callable[..., Any] = SocketHolder  # its stub lacks the arguments
+App = Callable[..., Any]
+Message = MutableMapping[str, Any]
+
 _BACKLOG = 1024
 _STREAMS = 1024
 _WINDOW = 1024 * 1024
@@ -33,13 +37,15 @@ _LOG = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"plain": {"format": "sealgate: worker: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"}
+    },
     "loggers": {"_granian": {"handlers": ["console"], "level": "WARNING", "propagate": False}},
 }
 
 
 def serve(
-    app: Any,
+    app: App,
     interface: Interface,
     compiled: Compiled,
     sock: socket.socket,
@@ -59,8 +65,9 @@ def serve(
         ready: called once requests will be answered.
         failed: called with the app's message if its lifespan startup fails.
     """
-    sock.setblocking(False)
-    holder = ((None, SocketHolder(sock.fileno(), True, _BACKLOG)), None)
+    sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    shared = _holder(sock.fileno(), True, _BACKLOG)  # noqa: FBT003 - true: a unix socket
+    holder = ((None, shared), None)
     if interface == "wsgi":
         guarded: Any = WsgiGuard(app, compiled, EnvoySource())
         ready()
@@ -70,36 +77,43 @@ def serve(
     MPServer._spawn_asgi_lifespan_worker(*_arguments(guarded, holder, 1))  # noqa: SLF001 - see above
 
 
-def _arguments(app: Any, holder: Any, threads: int) -> tuple[Any, ...]:
+def _arguments(app: App, holder: tuple[Any, ...], threads: int) -> tuple[Any, ...]:
     http2 = HTTP2Settings(
         initial_connection_window_size=16 * _WINDOW,
         initial_stream_window_size=_WINDOW,
         max_concurrent_streams=_STREAMS,
         max_headers_size=128 * 1024,
     )
-    no_tls = (False, None, None, None, "tls1.3", None, [], False)
+    no_tls: tuple[Any, ...] = (False, None, None, None, "tls1.3", None, [], False)
     return (
         *(1, None, lambda: app, holder, None, Loops.auto),  # id, title, loader, socket, IPC, event loop
         *(True, LogLevels.warning, _LOG, ()),  # log: enabled, level, config; environment files
-        *(RuntimeModes.st, 1, 2, threads, 30, _BACKLOG),  # runtime: mode, threads, blocking; app threads, idle s, queue
+        *(RuntimeModes.st, 1, 2),  # runtime: mode, threads, blocking threads
+        *(threads, 30, _BACKLOG),  # the app's threads, how long one may idle (s), requests that may wait
         *(TaskImpl.asyncio, HTTPModes.auto, HTTP1Settings(), http2),
-        *(True, None, None, no_tls, {"url_path_prefix": None}, (None, None)),  # WebSocket, files, log, TLS, scope, metrics
+        *(True, None, None),  # WebSocket, static files, access log
+        *(no_tls, {"url_path_prefix": None}, (None, None)),  # TLS, scope options, metrics
     )
 
 
 class _Announced:
     """Tells when an ASGI app's lifespan startup is over; apps without one are ready at once."""
 
-    def __init__(self, app: Any, ready: Callable[[], None], failed: Callable[[str], None]) -> None:
+    def __init__(self, app: App, ready: Callable[[], None], failed: Callable[[str], None]) -> None:
         self._app, self._ready, self._failed = app, ready, failed
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(
+        self,
+        scope: Message,
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+    ) -> None:
         if scope["type"] != "lifespan":
             await self._app(scope, receive, send)
             return
         said = False
 
-        async def announce(message: Any) -> None:
+        async def announce(message: Message) -> None:
             nonlocal said
             said = True
             if message["type"] == "lifespan.startup.complete":

@@ -1,4 +1,4 @@
-"""What a loaded policy means on this machine: plain data for the engine and the workers. No processes here."""
+"""What a loaded policy means on this machine: plain data for the engine and the workers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from sealgate.engines.servers.envoy.facts import Backend, RenderFacts, Worker
+from sealgate.engines.facts import Backend, RenderFacts, Worker
 from sealgate.errors import EngineError
 from sealgate.pki.live import LiveCertificate
 from sealgate.policy.load import Loaded
@@ -44,10 +44,12 @@ class Site:
 
     @property
     def policy(self) -> Policy:
+        """The policy itself."""
         return self.loaded.policy
 
     @property
     def profile(self) -> Profile:
+        """Its TLS profile."""
         return load_profile(self.policy.tls.profile)
 
     def _inside(self, path: Path) -> str:
@@ -87,5 +89,8 @@ def system_trust() -> str:
     for path in (named, *_BUNDLES):
         if path and Path(path).is_file():
             return path
-    raise EngineError("system-trust-missing", "this machine has no file of trusted authorities",
-                      "install the package ca-certificates")
+    raise EngineError(
+        "system-trust-missing",
+        "this machine has no file of trusted authorities",
+        "install the package ca-certificates",
+    )

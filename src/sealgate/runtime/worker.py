@@ -1,8 +1,9 @@
 """One app worker: a process of its own, with the guard inside, on a unix socket of its own.
 
 Started by the keeper as ``python -P -m sealgate.runtime.worker``: its orders come as JSON on standard input
-(paths, never secrets), its answers go as JSON lines to the descriptor named there. In this order: the socket, the
-compiled policy, another user (where the keeper is root), Landlock; only then is anything of the user's imported.
+(paths, never secrets), its answers go as JSON lines to the descriptor named there. In this order: the socket,
+the compiled policy, another user (where the keeper is root), Landlock; only then is anything of the user's
+imported.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -65,15 +67,16 @@ class Orders:
     @classmethod
     def from_json(cls, text: str) -> Orders:
         """The reverse of `to_json`."""
-        raw = json.loads(text)
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()})
+        raw: dict[str, Any] = json.loads(text)
+        facts: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+        return cls(**facts)
 
 
 def main() -> int:
     """Serve until SIGTERM; then finish what is under way and end."""
     orders = Orders.from_json(sys.stdin.read())
     answers = os.fdopen(orders.answers, "w", buffering=1, encoding="utf-8")
-    os.set_inheritable(answers.fileno(), False)
+    os.set_inheritable(answers.fileno(), False)  # noqa: FBT003 - the standard library's signature
 
     def answer(event: str, **facts: object) -> None:
         with contextlib.suppress(OSError, ValueError):
@@ -91,7 +94,7 @@ def _texts(details: dict[str, object]) -> dict[str, str]:
     return {key: str(value) for key, value in details.items()}
 
 
-def _serve(orders: Orders, answer: Any) -> None:
+def _serve(orders: Orders, answer: Callable[..., None]) -> None:
     sock = bind_unix(Path(orders.socket))
     if orders.socket_uid >= 0:
         os.chown(orders.socket, orders.socket_uid, -1)
@@ -99,7 +102,7 @@ def _serve(orders: Orders, answer: Any) -> None:
     landlock = _separate(orders)
     app, interface = load(orders.app, Path(orders.folder))
     facts = {"interface": interface, "landlock": landlock, "uid": os.getuid()}
-    from sealgate.runtime.serving import serve  # noqa: PLC0415 - heavy, and of no use where the app fails
+    from sealgate.runtime.serving import serve
 
     serve(
         app,
@@ -113,7 +116,9 @@ def _serve(orders: Orders, answer: Any) -> None:
 
 
 def _startup_failed(app: str, message: str) -> dict[str, object]:
-    error = AppError("app-startup-failed", f"{app} failed in its lifespan startup: {message}", "mend its startup")
+    error = AppError(
+        "app-startup-failed", f"{app} failed in its lifespan startup: {message}", "mend its startup"
+    )
     return {"code": error.code, "fact": error.fact, "remedy": error.remedy, "details": {}}
 
 

@@ -264,11 +264,9 @@ class Pool:
 
     async def _again(self, wait: float) -> None:
         """Start another worker, however often it takes."""
-        while self._launch is not None:
+        while (spec := self._launch) is not None:
             await asyncio.sleep(wait)
-            spec, born = self._launch, time.monotonic()
-            if spec is None:
-                return
+            born = time.monotonic()
             try:
                 fresh = await launch(spec)
             except (SealgateError, OSError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sealgate.engines.contract import Engine
-from sealgate.engines.servers.envoy.binary import TESTED, verify
+from sealgate.engines.servers.envoy.binary import TESTED, program
 from sealgate.engines.servers.envoy.capabilities import capabilities
 from sealgate.engines.servers.envoy.instance import Instance
 from sealgate.engines.servers.envoy.render import render
@@ -16,7 +16,6 @@ ENGINE = Engine(
     versions=(".".join(map(str, TESTED)),),
     capabilities=capabilities,
     render=render,
-    check=verify,
-    run=Instance.start,
-    reload=Instance.apply,
+    program=program,
+    drive=Instance,
 )

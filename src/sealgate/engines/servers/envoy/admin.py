@@ -24,8 +24,8 @@ class AdminSocket:
     """The directory of the admin socket, which app workers of the same uid must not find.
 
     Landlock does not stop connect(2) to a socket whose path is known, and ``/proc/net/unix`` tells every path
-    that was bound. So the directory's name is random, nobody but the keeper may list its parent, and Envoy gets
-    the directory as an open descriptor: the path it binds, ``/proc/self/fd/N/admin.sock``, leads nowhere for others.
+    that was bound. So the directory's name is random, workers cannot list its parent, and Envoy gets it as an
+    open descriptor: the path it binds, ``/proc/self/fd/N/admin.sock``, leads nowhere for others.
 
     Args:
         run: the state directory's ``run``.
@@ -88,8 +88,11 @@ class Admin:
             response = connection.getresponse()
             body = response.read()
         except (OSError, http.client.HTTPException) as error:
-            raise EngineError("envoy-admin", f"Envoy's admin socket does not answer ({error})",
-                              "look at the lines before this one") from None
+            raise EngineError(
+                "envoy-admin",
+                f"Envoy's admin socket does not answer ({error})",
+                "look at the lines before this one",
+            ) from None
         finally:
             connection.close()
         if response.status != http.client.OK:

@@ -1,7 +1,8 @@
 """Which Envoy is run: found, and checked byte for byte against what was tested.
 
-A third party packages Envoy for Python, so the program itself is pinned by its SHA-256, beside the hash of the
-wheel in the constraints. Another program is named by ``SEALGATE_ENVOY``; its version must then be a tested one.
+A third party packages Envoy for Python, so the program itself is pinned by its SHA-256, beside the hash
+of the wheel in the constraints. Another program is named by ``SEALGATE_ENVOY``; its version must then be
+a tested one.
 """
 
 from __future__ import annotations
@@ -9,15 +10,15 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import subprocess  # noqa: S404 - Envoy is asked for its version
+import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
 
+from sealgate.engines.contract import Program
 from sealgate.errors import EngineMissing, EngineUntrusted
 
-__all__ = ["TESTED", "Binary", "find", "verify"]
+__all__ = ["TESTED", "find", "program", "verify"]
 
 TESTED = (1, 40)
 """Minor version that was tested; its newer patch releases are accepted too."""
@@ -31,13 +32,15 @@ _PINNED = {
 _INSTALL = "pip install 'sealgate[gateway]'"
 
 
-@dataclass(frozen=True, slots=True)
-class Binary:
-    """A program that may be run, and its version."""
+def program(environ: Mapping[str, str], untested: bool) -> Program:  # noqa: FBT001 - the contract's signature
+    """Find and check Envoy.
 
-    path: Path
-    version: str
-    pinned: bool
+    Raises:
+        EngineMissing: `envoy-missing`.
+        EngineUntrusted: `envoy-altered`, `envoy-untested`, `envoy-unusable`.
+    """
+    path, named = find(environ)
+    return verify(path, named=named, untested=untested)
 
 
 def find(environ: Mapping[str, str]) -> tuple[Path, bool]:
@@ -50,10 +53,14 @@ def find(environ: Mapping[str, str]) -> tuple[Path, bool]:
     if named:
         path = Path(named)
         if not (path.is_file() and os.access(path, os.X_OK)):
-            raise EngineMissing("envoy-missing", f"SEALGATE_ENVOY names {named}, which is no program", "correct it")
+            raise EngineMissing(
+                "envoy-missing", f"SEALGATE_ENVOY names {named}, which is no program", "correct it"
+            )
         return path.resolve(), True
     spec = util.find_spec("envoy")
-    places = [Path(place) / "_bin" / "envoy" for place in (spec.submodule_search_locations or ())] if spec else []
+    places = (
+        [Path(place) / "_bin" / "envoy" for place in (spec.submodule_search_locations or ())] if spec else []
+    )
     for path in places:
         if path.is_file():
             return path, False
@@ -68,18 +75,24 @@ def _digest(path: Path) -> str:
 def _version(path: Path) -> str:
     try:
         command = [str(path), "--version"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise EngineUntrusted("envoy-unusable", f"{path} could not be asked for its version ({error})",
-                              f"install it again: {_INSTALL}") from None
+        raise EngineUntrusted(
+            "envoy-unusable",
+            f"{path} could not be asked for its version ({error})",
+            f"install it again: {_INSTALL}",
+        ) from None
     match = re.search(r"version: [0-9a-f]+/(\d+\.\d+\.\d+)/", done.stdout)
     if not match:
-        raise EngineUntrusted("envoy-unusable", f"{path} does not say which version of Envoy it is",
-                              f"install it again: {_INSTALL}")
+        raise EngineUntrusted(
+            "envoy-unusable",
+            f"{path} does not say which version of Envoy it is",
+            f"install it again: {_INSTALL}",
+        )
     return match[1]
 
 
-def verify(path: Path, *, named: bool, untested: bool = False) -> Binary:
+def verify(path: Path, *, named: bool, untested: bool = False) -> Program:
     """Check what is about to be run.
 
     Args:
@@ -93,7 +106,7 @@ def verify(path: Path, *, named: bool, untested: bool = False) -> Binary:
     digest = _digest(path)
     for version, digests in _PINNED.items():
         if digest in digests:
-            return Binary(path, version, pinned=True)
+            return Program(path, version, pinned=True)
     if not named:
         raise EngineUntrusted(
             "envoy-altered",
@@ -107,4 +120,4 @@ def verify(path: Path, *, named: bool, untested: bool = False) -> Binary:
             f"{path} is Envoy {version}; {TESTED[0]}.{TESTED[1]} was tested",
             "use that, or accept the risk with --engine-untested",
         )
-    return Binary(path, version, pinned=False)
+    return Program(path, version, pinned=False)

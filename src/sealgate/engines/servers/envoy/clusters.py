@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from sealgate.engines.servers.envoy.facts import FOLDER, Json, RenderFacts, typed
+from sealgate.engines.facts import RenderFacts
+from sealgate.engines.servers.envoy.facts import FOLDER, Json, typed
 from sealgate.policy.model import is_address
 
 __all__ = ["APP", "APP_UPGRADES", "clusters", "endpoints"]
@@ -86,14 +87,19 @@ def _assignment(name: str, facts: RenderFacts) -> Json:
 def _upstream(facts: RenderFacts) -> Json:
     url = facts.policy.site.upstream
     if url.startswith("unix:"):
-        return _fixed(_base(APP, explicit_http_config={"http_protocol_options": {}}), {"pipe": {"path": url[5:]}})
+        return _fixed(
+            _base(APP, explicit_http_config={"http_protocol_options": {}}), {"pipe": {"path": url[5:]}}
+        )
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or 0
     address: Json = {"socket_address": {"address": host, "port_value": port}}
     if parts.scheme == "http":
         return _fixed(_base(APP, explicit_http_config={"http_protocol_options": {}}), address, host)
-    auto = {"http_protocol_options": {}, "http2_protocol_options": {}}
-    return {**_fixed(_base(APP, auto_config=auto), address, host), "transport_socket": _client_tls(facts, host)}
+    auto: Json = {"http_protocol_options": {}, "http2_protocol_options": {}}
+    return {
+        **_fixed(_base(APP, auto_config=auto), address, host),
+        "transport_socket": _client_tls(facts, host),
+    }
 
 
 def _fixed(base: Json, address: Json, host: str = "") -> Json:

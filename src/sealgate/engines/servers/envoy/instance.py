@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from sealgate._system.files import private_directory, write_atomic
+from sealgate.engines.contract import Program
+from sealgate.engines.facts import RenderFacts
 from sealgate.engines.servers.envoy.admin import AdminSocket
-from sealgate.engines.servers.envoy.binary import Binary
 from sealgate.engines.servers.envoy.clusters import APP, APP_UPGRADES
-from sealgate.engines.servers.envoy.facts import FOLDER, RenderFacts
+from sealgate.engines.servers.envoy.facts import FOLDER
 from sealgate.engines.servers.envoy.process import Envoy, default_environment, start
 from sealgate.engines.servers.envoy.render import BOOTSTRAP, render, render_endpoints
 from sealgate.errors import EngineError, EngineRefused
@@ -20,7 +21,9 @@ __all__ = ["Instance"]
 
 _ACCEPT = 5.0
 _POLL = 0.02
-_SUBSCRIPTIONS = r"^(listener_manager\.lds|cluster_manager\.cds)\.(update_success|update_rejected|update_attempt)$"
+_SUBSCRIPTIONS = (
+    r"^(listener_manager\.lds|cluster_manager\.cds)\.(update_success|update_rejected|update_attempt)$"
+)
 
 
 class Instance:
@@ -28,15 +31,15 @@ class Instance:
 
     Args:
         state: the state directory.
-        binary: a verified program.
+        program: a verified one.
         prepare: run in the child before exec.
         uid: whom it becomes there; -1: nobody else.
     """
 
-    def __init__(self, state: Path, binary: Binary, prepare: Callable[[], None], *, uid: int = -1) -> None:
+    def __init__(self, state: Path, program: Program, prepare: Callable[[], None], *, uid: int = -1) -> None:
         self._state = state
         self._folder = state / FOLDER
-        self._binary = binary
+        self._program = program
         self._prepare = prepare
         self._envoy: Envoy | None = None
         self._admin = AdminSocket(state / "run", uid)
@@ -54,6 +57,7 @@ class Instance:
 
     @property
     def running(self) -> bool:
+        """Is it there?"""
         return self._envoy is not None and self._envoy.process.returncode is None
 
     async def start(self, facts: RenderFacts) -> None:
@@ -64,7 +68,7 @@ class Instance:
         """
         self._write(self._render(facts))
         self._envoy = await start(
-            self._binary.path,
+            self._program.path,
             self._state,
             self._admin,
             concurrency=facts.concurrency,
@@ -131,7 +135,9 @@ class Instance:
                 return
             await asyncio.sleep(_POLL)
         log = self._envoy.log[-1] if self._envoy.log else "it does not say why"
-        raise EngineRefused("envoy-refused", f"Envoy did not accept the new configuration: {log}", "report this")
+        raise EngineRefused(
+            "envoy-refused", f"Envoy did not accept the new configuration: {log}", "report this"
+        )
 
     async def spread(self, facts: RenderFacts) -> None:
         """Announce the workers, and wait until Envoy goes by it."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from sealgate.engines.facts import RenderFacts
 from sealgate.engines.servers.envoy.access_log import access_log
-from sealgate.engines.servers.envoy.facts import Json, RenderFacts, seconds, typed
+from sealgate.engines.servers.envoy.facts import Json, seconds, typed
 from sealgate.engines.servers.envoy.replies import local_replies
 from sealgate.engines.servers.envoy.routes import https_routes, plain_routes
 from sealgate.engines.servers.envoy.spoofing import removals

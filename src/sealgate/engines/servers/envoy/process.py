@@ -36,6 +36,7 @@ class Envoy:
 
     @property
     def pid(self) -> int:
+        """Of the process."""
         return self.process.pid
 
     async def drain(self, seconds: float) -> bool:
@@ -160,7 +161,8 @@ async def _relay(process: asyncio.subprocess.Process, log: list[str]) -> None:
             continue
         log.append(text)
         del log[:-20]
-        print(f"sealgate: envoy: {text}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"sealgate: envoy: {text}\n")
+        sys.stderr.flush()
 
 
 def _clean(line: bytes) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
+from sealgate.engines.facts import RenderFacts
 from sealgate.engines.servers.envoy.clusters import clusters, endpoints
-from sealgate.engines.servers.envoy.facts import FOLDER, Json, RenderFacts, typed
+from sealgate.engines.servers.envoy.facts import FOLDER, Json, typed
 from sealgate.engines.servers.envoy.listeners import listeners
 from sealgate.engines.servers.envoy.tls import secrets
 
@@ -14,6 +15,9 @@ __all__ = ["BOOTSTRAP", "render", "render_endpoints"]
 BOOTSTRAP = "bootstrap.json"
 _LISTENER = "envoy.config.listener.v3.Listener"
 _CLUSTER = "envoy.config.cluster.v3.Cluster"
+# Off by default in Envoy 1.40: without it, bytes between a chunk's data and its CRLF are skipped, and blanks
+# after its size, which RFC 9112 §7.1 does not allow: a proxy in front may see other requests than Envoy does.
+_STRICTER: Json = {"envoy.reloadable_features.strict_chunk_parsing": True}
 
 
 def render(facts: RenderFacts) -> dict[str, bytes]:
@@ -50,6 +54,7 @@ def _bootstrap(facts: RenderFacts) -> Json:
         "node": {"id": "sealgate", "cluster": "sealgate"},
         "admin": {"address": {"pipe": {"path": facts.admin, "mode": 0o600}}},
         "dynamic_resources": {"lds_config": source("lds"), "cds_config": source("cds")},
+        "layered_runtime": {"layers": [{"name": "sealgate", "static_layer": _STRICTER}]},
         "overload_manager": {
             "refresh_interval": "0.25s",
             "resource_monitors": [{"name": name, "typed_config": connections}],

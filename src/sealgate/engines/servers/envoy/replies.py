@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sealgate.engines.servers.envoy.facts import Json, RenderFacts
-from sealgate.engines.servers.envoy.routes import field, header_is
+from sealgate.engines.facts import RenderFacts
+from sealgate.engines.servers.envoy.facts import Json
 from sealgate.engines.servers.envoy.hosts import loopback_pattern
+from sealgate.engines.servers.envoy.routes import field, header_is
 from sealgate.policy.path import CANONICAL_PATH_RE2
 from sealgate.policy.problems import PROBLEMS
 
@@ -28,15 +29,16 @@ _PLAIN = {**_SECURE, 403: "plain-http-refused"}
 
 def local_replies(facts: RenderFacts, *, tls: bool) -> Json:
     """A LocalReplyConfig. The first mapper that fits answers."""
-    always = [{"filter": _not_status(0), "fields": []}] if not tls else _hsts(facts)
+    always: list[Json] = [{"filter": _not_status(0), "fields": []}] if not tls else _hsts(facts)
     mappers: list[Json] = []
     for entry in always:
         condition, fields = entry["filter"], entry["fields"]
-        assert isinstance(fields, list)  # noqa: S101 - our own structure
         if tls and not facts.guarded:
             odd = {"header_filter": {"header": header_is(":path", CANONICAL_PATH_RE2, invert=True)}}
             mappers.append(_mapper(400, "path-not-canonical", fields, condition, odd))
-        mappers += [_mapper(status, slug, fields, condition) for status, slug in (_SECURE if tls else _PLAIN).items()]
+        mappers += [
+            _mapper(status, slug, fields, condition) for status, slug in (_SECURE if tls else _PLAIN).items()
+        ]
         if tls:
             mappers.append({"filter": condition, "headers_to_add": fields})
     return {"mappers": mappers}

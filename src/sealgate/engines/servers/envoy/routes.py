@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from sealgate.engines.facts import RenderFacts
 from sealgate.engines.servers.envoy.clusters import APP, APP_UPGRADES
-from sealgate.engines.servers.envoy.facts import Json, RenderFacts, seconds
+from sealgate.engines.servers.envoy.facts import Json, seconds
 from sealgate.engines.servers.envoy.hosts import loopback_pattern, site_hosts
 from sealgate.policy.path import CANONICAL_PATH_RE2
 
@@ -28,7 +29,11 @@ def field(key: str, value: str) -> Json:
 
 
 def _route(target: Json, *headers: Json, response: tuple[Json, ...] = ()) -> Json:
-    return {"match": {"prefix": "/", "headers": list(headers)}, **target, "response_headers_to_add": list(response)}
+    return {
+        "match": {"prefix": "/", "headers": list(headers)},
+        **target,
+        "response_headers_to_add": list(response),
+    }
 
 
 def _action(facts: RenderFacts, cluster: str, *, upgrades: bool) -> Json:
@@ -62,12 +67,9 @@ def _with(routes: list[Json], *headers: Json, response: tuple[Json, ...] = ()) -
     """The same routes under further conditions, with further response fields."""
     widened = []
     for route in routes:
-        match = route["match"]
-        assert isinstance(match, dict)  # noqa: S101 - our own structure
-        match = {**match, "headers": [*headers, *match["headers"]]}
-        added = route["response_headers_to_add"]
-        assert isinstance(added, list)  # noqa: S101 - our own structure
-        widened.append({**route, "match": match, "response_headers_to_add": [*response, *added]})
+        match = {**route["match"], "headers": [*headers, *route["match"]["headers"]]}
+        added = [*response, *route["response_headers_to_add"]]
+        widened.append({**route, "match": match, "response_headers_to_add": added})
     return widened
 
 
@@ -79,7 +81,7 @@ def _answer(status: int) -> Json:
 def https_routes(facts: RenderFacts) -> Json:
     """The route table of the HTTPS listeners.
 
-    With an app the guard judges Host and path of every request; another backend has no guard, so the engine does.
+    With an app the guard judges Host and path of every request. Another backend has none: the engine does.
     """
     served = _backends(facts)
     if not facts.guarded:
@@ -97,7 +99,10 @@ def https_routes(facts: RenderFacts) -> Json:
 
 def _request_fields(facts: RenderFacts) -> list[Json]:
     if facts.guarded:
-        return [field("sealgate-address", "%DOWNSTREAM_REMOTE_ADDRESS%"), field("sealgate-path", "%REQ(:PATH)%")]
+        return [
+            field("sealgate-address", "%DOWNSTREAM_REMOTE_ADDRESS%"),
+            field("sealgate-path", "%REQ(:PATH)%"),
+        ]
     return [
         field("x-forwarded-for", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"),
         field("x-forwarded-proto", "https"),

@@ -10,15 +10,23 @@ from sealgate.engines.servers.envoy.facts import Json
 __all__ = ["removals"]
 
 _ENGINE_ONLY = ("sealgate-", "x-envoy-")
-_PREFIXES = ("x-forwarded", "x-ssl", "ssl-", "client-cert", "x-client", "x-original", "x-rewrite", "x-real", "x-host")
+_PREFIXES = (
+    "x-forwarded",
+    "x-ssl",
+    "ssl-",
+    "client-cert",
+    "x-client",
+    "x-original",
+    "x-rewrite",
+    "x-real",
+    "x-host",
+)
 _NAMES = ("forwarded", "via", "true-client-ip", "cf-connecting-ip", "fastly-client-ip", "x-cluster-client-ip")
 
 
 def removals(*, guarded: bool) -> list[Json]:
-    """Mutations that remove them. With a guard behind, only the engine's own names: the rest is the guard's."""
+    """Mutations that remove them; with a guard behind, only the engine's own names, the rest is its."""
     prefixes = _ENGINE_ONLY if guarded else _ENGINE_ONLY + _PREFIXES
     names = () if guarded else _NAMES
-    by_prefix: list[Json] = [
-        {"remove_on_match": {"key_matcher": {"prefix": prefix, "ignore_case": True}}} for prefix in prefixes
-    ]
-    return [*by_prefix, *({"remove": name} for name in names)]
+    matches = ({"key_matcher": {"prefix": prefix, "ignore_case": True}} for prefix in prefixes)
+    return [*({"remove_on_match": match} for match in matches), *({"remove": name} for name in names)]

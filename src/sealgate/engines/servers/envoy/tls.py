@@ -1,8 +1,9 @@
-"""The TLS side of a listener: protocol versions, suites, groups, certificate and client certificates by SDS."""
+"""The TLS side of a listener: versions, suites, groups; certificate and client authorities by SDS."""
 
 from __future__ import annotations
 
-from sealgate.engines.servers.envoy.facts import FOLDER, Json, RenderFacts, typed
+from sealgate.engines.facts import RenderFacts
+from sealgate.engines.servers.envoy.facts import FOLDER, Json, typed
 
 __all__ = ["SERVER_SECRET", "TRUST_SECRET", "downstream", "secrets"]
 
