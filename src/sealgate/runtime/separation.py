@@ -51,7 +51,8 @@ class Separation:
     missing: tuple[str, ...]
 
     def app_temp(self) -> Path | None:
-        """A temp directory for app workers, where the usual one is an ancestor of the state directory:
+        """A temp directory for app workers, where the usual one is an ancestor of the state directory.
+
         Landlock could then not allow new files in it.
         """
         usual = Path(os.path.realpath(tempfile.gettempdir()))
