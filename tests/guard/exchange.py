@@ -144,7 +144,8 @@ def scope(
         "state": {},
         "extensions": {name: {} for name in extensions},
     }
-    return made | ({"method": method} if kind == "http" else {"subprotocols": []})
+    further: dict[str, Any] = {"method": method} if kind == "http" else {"subprotocols": []}
+    return made | further
 
 
 def call_asgi(app: Any, scope: dict[str, Any], *received: dict[str, Any]) -> list[dict[str, Any]]:

