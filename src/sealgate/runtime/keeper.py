@@ -166,7 +166,7 @@ class Keeper:
             facts.append(f"{workers} {site.backend} worker{'s' if workers > 1 else ''}")
         facts.append(f"certificate until {site.certificate.not_after:%Y-%m-%d}")
         missing = self._separation.missing if self._separation else ()
-        facts += [f"not separated: {text}" for text in missing]
+        facts += [f"not separated: {text.partition(':')[0]}" for text in missing]
         line = f"sealgate: ready https://{site.policy.listen.https[0]} ({'; '.join(facts)})"
         print(line, flush=True)  # noqa: T201 - scripts wait for it
         for folder in self._separation.closed_folders() if self._separation and workers else ():
