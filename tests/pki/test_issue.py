@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import io
+import json
+import re
 import socket
 import ssl
-import subprocess
-import sys
+import tempfile
 import threading
+import warnings
 from datetime import timedelta
 from pathlib import Path
 
@@ -208,7 +213,7 @@ class TestClients:
         assert caught.value.code == "client-name"
         assert "\n" not in str(caught.value)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=30, deadline=None)
     @given(st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")), min_size=1, max_size=64))
     def test_what_is_not_refused_is_taken_by_openssl(self, name: str) -> None:
         try:
@@ -224,11 +229,7 @@ _KEY = generate("ecdsa-p256")
 
 
 def _openssl_takes(leaf: x509.Certificate) -> bool:
-    """OpenSSL's verifier, through a handshake in memory (no process for each example)."""
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    del server
-    import tempfile
-
+    """OpenSSL's own view."""
     with tempfile.TemporaryDirectory() as folder:
         ended = verify(Path(folder), _SHARED, leaf, _SHARED.clients, "sslclient")
     return ended.returncode == 0
@@ -281,32 +282,47 @@ class TestLists:
             assert crl_is_due(crl, now=NOW + DAY + timedelta(hours=hours)) is due
 
 
-def _lint(kind: str, path: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    words = [str(Path(sys.executable).with_name(f"lint_{kind}")), "lint", *more, "-s", "WARNING", str(path)]
-    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+# pkilint asks the same of every dNSName as of a name on the public Internet: two labels, no wildcard. RFC 5280
+# §4.2.1.6 (RFC 1034 §3.5) allows one label, RFC 6125 §6.4.3 the wildcard; localhost cannot be had otherwise.
+_NOT_PUBLIC = re.compile(r'Invalid domain name syntax: "(localhost|test|internal|local|\*\.[a-z.]+)"')
+
+
+def _lint(kind: str, path: Path, *more: str) -> list[str]:
+    """What pkilint finds, from warnings on."""
+    words = ["lint", *more, "-f", "JSON", "-s", "WARNING", str(path)]
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()) as out:
+        warnings.simplefilter("ignore")  # its own and its parsers' affair
+        importlib.import_module(f"pkilint.bin.lint_{kind}").main(words)
+    found = [
+        f"{finding['severity']} {finding['code']} {finding.get('message') or ''}"
+        for result in json.loads(out.getvalue())["results"]
+        for finding in result["finding_descriptions"]
+    ]
+    return [one for one in found if not _NOT_PUBLIC.search(one)]
 
 
 @pytest.mark.parametrize("what", ["root", "servers", "clients", "ecdsa-p256", "ecdsa-p384", "rsa-3072", "long", "client"])
 def test_pkilint_finds_nothing(authority, tmp_path: Path, what: str) -> None:
     key = generate(what if what.startswith(("ecdsa", "rsa")) else "ecdsa-p256").public_key()  # type: ignore[arg-type]
+    names = ("localhost", "api.example.com", "*.example.net", "10.0.0.1", "::1")
     made = {
         "root": lambda: authority.root.certificate,
         "servers": lambda: authority.servers.certificate,
         "clients": lambda: authority.clients.certificate,
-        "client": lambda: issue_client(authority.clients, key, "alice", now=NOW, uris=["spiffe://a/b"], emails=["a@b.c"]),
+        "client": lambda: issue_client(
+            authority.clients, key, "alice", now=NOW, uris=["https://example.org/a"], emails=["a@example.org"]
+        ),
         "long": lambda: issue_server(authority.servers, key, ("a" * 63 + ".test",), now=NOW),
     }
-    leaf = made.get(what, lambda: issue_server(authority.servers, key, ("*.example.net", "10.0.0.1", "::1"), now=NOW))()
-    ended = _lint("pkix_cert", write(tmp_path / "c.pem", pem_of(leaf)))
-    assert (ended.returncode, ended.stdout.strip()) == (0, ""), ended.stderr
+    certificate = made.get(what, lambda: issue_server(authority.servers, key, names, now=NOW))()
+    assert _lint("pkix_cert", write(tmp_path / "c.pem", pem_of(certificate))) == []
 
 
 def test_pkilint_finds_nothing_in_a_list(authority, tmp_path: Path) -> None:
     entries = [Revoked(5, NOW), Revoked(7, NOW, x509.ReasonFlags.superseded)]
     crl = build_crl(authority.clients, entries, now=NOW)
     path = write(tmp_path / "crl.pem", crl.public_bytes(serialization.Encoding.PEM))
-    ended = _lint("crl", path, "-t", "CRL", "-p", "PKIX")
-    assert (ended.returncode, ended.stdout.strip()) == (0, ""), ended.stderr
+    assert _lint("crl", path, "-t", "CRL", "-p", "PKIX") == []
 
 
 def test_pkilint_does_find_what_is_wrong(authority, tmp_path: Path) -> None:
@@ -321,8 +337,8 @@ def test_pkilint_does_find_what_is_wrong(authority, tmp_path: Path) -> None:
         .not_valid_before(NOW)
         .not_valid_after(NOW + DAY)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("a.example.com")]), critical=False)
         .sign(key, authority.root.certificate.signature_hash_algorithm)
     )
-    ended = _lint("pkix_cert", write(tmp_path / "c.pem", pem_of(bad)))
-    assert ended.returncode
-    assert "ERROR" in ended.stdout
+    found = _lint("pkix_cert", write(tmp_path / "c.pem", pem_of(bad)))
+    assert any("san_extension_not_critical_empty_subject" in one for one in found), found

@@ -157,7 +157,7 @@ def issue_client(
     Args:
         issuer: the clients authority.
         public: the client's key.
-        name: its CommonName, 1 to 64 characters.
+        name: its CommonName, 1 to 64 bytes of UTF-8.
         now: the present.
         uris: URIs (``spiffe://...``) in the alternative names.
         emails: mail addresses in the alternative names.
@@ -180,8 +180,9 @@ def issue_client(
 
 def _check_client_name(name: str) -> None:
     wrong = ""
-    if not 1 <= len(name) <= _COMMON_NAME_MAX:
-        wrong = f"is {len(name)} characters long"
+    # Bytes and not characters, as OpenSSL-based tools count: the stricter reading.
+    if not 1 <= len(name.encode()) <= _COMMON_NAME_MAX:
+        wrong = f"is {len(name.encode())} bytes long"
     elif not name.isprintable() or name != name.strip():
         wrong = "has control characters or blanks around it"
     elif _LIKE_A_HOST.fullmatch(name):
@@ -190,6 +191,6 @@ def _check_client_name(name: str) -> None:
         raise CertificateError(
             "client-name",
             f"the client's name {name!a} {wrong}",
-            "use 1 to 64 characters without dots between words, such as worker-1 or worker-1@example.org",
+            "use 1 to 64 bytes without dots between words, such as worker-1 or worker-1@example.org",
             name=name,
         )
