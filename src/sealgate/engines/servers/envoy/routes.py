@@ -5,12 +5,13 @@ from __future__ import annotations
 from sealgate.engines.facts import RenderFacts
 from sealgate.engines.servers.envoy.clusters import APP, APP_UPGRADES
 from sealgate.engines.servers.envoy.facts import Json, seconds
-from sealgate.engines.servers.envoy.hosts import loopback_pattern, site_hosts
+from sealgate.engines.servers.envoy.hosts import WELL_FORMED_HOST, loopback_pattern, site_hosts
 from sealgate.policy.path import CANONICAL_PATH_RE2
 
 __all__ = ["field", "header_is", "https_routes", "plain_routes"]
 
 _HSTS = "strict-transport-security"
+_VISIBLE = "[!-~]+"
 
 
 def header_is(name: str, pattern: str, *, invert: bool = False) -> Json:
@@ -47,6 +48,8 @@ def _action(facts: RenderFacts, cluster: str, *, upgrades: bool) -> Json:
             # Only where the worker has seen nothing of the request: safe for every method (RFC 9110 §9.2.2).
             "retry_on": "connect-failure,refused-stream,reset-before-request",
             "num_retries": 2,
+            # From the end of the request to the beginning of the answer; a stream that has begun may go on.
+            "per_try_timeout": seconds(facts.policy.timeouts.request),
         },
     }
     if upgrades:
@@ -82,12 +85,15 @@ def https_routes(facts: RenderFacts) -> Json:
     """The route table of the HTTPS listeners.
 
     With an app the guard judges Host and path of every request. Another backend has none: the engine does.
+    What a worker's HTTP/2 could not even take in never goes there: it would end a connection that others share.
     """
     served = _backends(facts)
-    if not facts.guarded:
+    if facts.guarded:
+        host, path = header_is(":authority", WELL_FORMED_HOST), header_is(":path", _VISIBLE)
+    else:
         host = header_is(":authority", site_hosts(facts.policy, plain=False))
         path = header_is(":path", CANONICAL_PATH_RE2)
-        served = [*_with(served, host, path), *_with([_route(_answer(400))], host), _route(_answer(421))]
+    served = [*_with(served, host, path), *_with([_route(_answer(400))], host), _route(_answer(421))]
     if facts.hsts_local:
         local = header_is(":authority", loopback_pattern(facts.policy))
         short = (field(_HSTS, facts.hsts_local),)
