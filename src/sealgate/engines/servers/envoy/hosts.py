@@ -7,7 +7,10 @@ from collections.abc import Iterable
 
 from sealgate.policy.model import Policy, is_loopback_name
 
-__all__ = ["host_pattern", "loopback_pattern", "site_hosts"]
+__all__ = ["WELL_FORMED_HOST", "host_pattern", "loopback_pattern", "site_hosts"]
+
+WELL_FORMED_HOST = r"(?i)(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)(?::[0-9]{1,5})?"
+"""Whatever the guard would look at; the worker's HTTP/2 resets streams over some of the others."""
 
 
 def _name(name: str) -> str:

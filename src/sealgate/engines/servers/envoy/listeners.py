@@ -94,6 +94,8 @@ def _hcm(facts: RenderFacts, *, tls: bool, codec: str = "AUTO") -> Json:
         **_identity(facts, tls=tls),
         **_limits(facts),
         "server_header_transformation": "PASS_THROUGH",
+        # HTTP/2 clients name a scheme; what counts is how they came.
+        "scheme_header_transformation": {"scheme_to_overwrite": "https" if tls else "http"},
         # Both the guard and the app must see the path as it came; what is odd is refused, not mended.
         "normalize_path": False,
         "merge_slashes": False,

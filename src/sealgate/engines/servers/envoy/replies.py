@@ -20,6 +20,8 @@ _SECURE = {
     421: "unknown-host",
     426: "http-version-unsupported",
     431: "headers-too-large",
+    500: "internal-error",
+    501: "bad-request",
     502: "app-unavailable",
     503: "app-unavailable",
     504: "app-timeout",
@@ -33,8 +35,10 @@ def local_replies(facts: RenderFacts, *, tls: bool) -> Json:
     mappers: list[Json] = []
     for entry in always:
         condition, fields = entry["filter"], entry["fields"]
-        if tls and not facts.guarded:
-            odd = {"header_filter": {"header": header_is(":path", CANONICAL_PATH_RE2, invert=True)}}
+        if tls:
+            # No path at all: what came was no request that could be read.
+            fine = f"(?:{CANONICAL_PATH_RE2})?"
+            odd = {"header_filter": {"header": header_is(":path", fine, invert=True)}}
             mappers.append(_mapper(400, "path-not-canonical", fields, condition, odd))
         mappers += [
             _mapper(status, slug, fields, condition) for status, slug in (_SECURE if tls else _PLAIN).items()
