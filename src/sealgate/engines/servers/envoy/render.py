@@ -15,9 +15,11 @@ __all__ = ["BOOTSTRAP", "render", "render_endpoints"]
 BOOTSTRAP = "bootstrap.json"
 _LISTENER = "envoy.config.listener.v3.Listener"
 _CLUSTER = "envoy.config.cluster.v3.Cluster"
-# Off by default in Envoy 1.40: without it, bytes between a chunk's data and its CRLF are skipped, and blanks
-# after its size, which RFC 9112 §7.1 does not allow: a proxy in front may see other requests than Envoy does.
+# Off by default in Envoy 1.40: without it, bytes between a chunk's data and its CRLF are skipped, which
+# RFC 9112 §7.1 does not allow, and another proxy in front would see other requests than Envoy does.
 _STRICTER: Json = {"envoy.reloadable_features.strict_chunk_parsing": True}
+# The canonical path's pattern is our own and of a known size; Envoy's default bound is 100 instructions.
+_PATTERNS: Json = {"re2.max_program_size.error_level": 20_000, "re2.max_program_size.warn_level": 20_000}
 
 
 def render(facts: RenderFacts) -> dict[str, bytes]:
@@ -26,10 +28,17 @@ def render(facts: RenderFacts) -> dict[str, bytes]:
         BOOTSTRAP: _bootstrap(facts),
         "lds.json": {"resources": [typed(_LISTENER, **listener) for listener in listeners(facts)]},
         "cds.json": {"resources": [typed(_CLUSTER, **cluster) for cluster in clusters(facts)]},
+        "rtds.json": {"resources": [_limits(facts)]},
         **endpoints(facts),
         **secrets(facts),
     }
     return {name: _encode(content) for name, content in files.items()}
+
+
+def _limits(facts: RenderFacts) -> Json:
+    """The bound on open connections, as a runtime value: the overload manager would read it at the start only."""
+    layer = {"overload.global_downstream_max_connections": facts.policy.limits.connections}
+    return typed("envoy.service.runtime.v3.Runtime", name="limits", layer=layer)
 
 
 def render_endpoints(facts: RenderFacts) -> dict[str, bytes]:
@@ -45,18 +54,17 @@ def _bootstrap(facts: RenderFacts) -> Json:
     def source(name: str) -> Json:
         return {"resource_api_version": "V3", "path_config_source": {"path": f"{FOLDER}/{name}.json"}}
 
-    connections = typed(
-        "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
-        max_active_downstream_connections=facts.policy.limits.connections,
-    )
-    name = "envoy.resource_monitors.global_downstream_max_connections"
+    layers: list[Json] = [
+        {"name": "sealgate", "static_layer": {**_STRICTER, **_PATTERNS}},
+        {"name": "limits", "rtds_layer": {"name": "limits", "rtds_config": source("rtds")}},
+    ]
     return {
         "node": {"id": "sealgate", "cluster": "sealgate"},
-        "admin": {"address": {"pipe": {"path": facts.admin, "mode": 0o600}}},
-        "dynamic_resources": {"lds_config": source("lds"), "cds_config": source("cds")},
-        "layered_runtime": {"layers": [{"name": "sealgate", "static_layer": _STRICTER}]},
-        "overload_manager": {
-            "refresh_interval": "0.25s",
-            "resource_monitors": [{"name": name, "typed_config": connections}],
+        "admin": {
+            "address": {"pipe": {"path": facts.admin, "mode": 0o600}},
+            # Or a full house would lock the keeper out too.
+            "ignore_global_conn_limit": True,
         },
+        "dynamic_resources": {"lds_config": source("lds"), "cds_config": source("cds")},
+        "layered_runtime": {"layers": layers},
     }
