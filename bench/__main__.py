@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
         rows = _chosen(call.rows, quick=call.quick)
         return _bench(rows, _plan(call), Path(call.out))
     except BenchError as error:
-        errors.print(f"bench: {error}", style="red", markup=False, highlight=False)
+        errors.print(f"bench: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 2 if isinstance(error, WrongCall) else 3
     except KeyboardInterrupt:
         errors.print("bench: stopped; nothing was written")
@@ -118,7 +118,9 @@ def _bench(rows: tuple[Row, ...], plan: Plan, out: Path) -> int:
     titles = {row.id: f"{row.title} [{row.note}]" if row.note else row.title for row in rows}
     lines = summarise(samples, memory, titles)
     results = targets(lines)
-    show(Console(), lines, results, statistics.median(sample.disturbed for sample in samples))
+    # A pipe has no width of its own; tables cut to 80 columns could not be read.
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    show(console, lines, results, statistics.median(sample.disturbed for sample in samples))
     document: dict[str, object] = {
         "taken": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": _machine_facts(machine),

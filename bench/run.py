@@ -239,14 +239,15 @@ def _running(row: Row, machine: Machine, plan: Plan) -> Iterator[Running]:
         client = Client(machine, place.port, directory)
         group = Group(launch.commands, core=machine.server_core, logs=directory)
         try:
-            client.wait_ready(group.check_alive)
-            ready = time.monotonic() - group.started
-            client.verify(launch.root())
-            negotiated = client.look()
-            client.requests(connections=plan.connections, seconds=1)
+            try:
+                client.wait_ready(group.check_alive)
+                ready = time.monotonic() - group.started
+                client.verify(launch.root())
+                negotiated = client.look()
+                client.requests(connections=plan.connections, seconds=1)
+            except BenchError as error:
+                raise BenchError(f"{row.id}: {error}") from error
             yield Running(row, group, client, place, ready, negotiated)
-        except BenchError as error:
-            raise BenchError(f"{row.id}: {error}") from error
         finally:
             group.stop()
 

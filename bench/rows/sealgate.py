@@ -35,6 +35,8 @@ idle = "{idle}s"
 def _serve(site: str, *, upstream: bool = False) -> Callable[[Place], Launch]:
     def launch(place: Place) -> Launch:
         policy = place.write("sealgate.toml", _policy(place, site))
+        # The app's module is looked for beside the policy.
+        place.write("apps.py", (APPS / "apps.py").read_text())
         call = (PYTHON, "-m", "sealgate")
         options = ("--state", str(place.directory / "state"), "--config", str(policy))
         serve = Command((*call, "serve", *options), cwd=APPS)
