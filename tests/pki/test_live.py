@@ -106,6 +106,7 @@ def test_rollback_of_nothing(directory: LiveDirectory) -> None:
         (ONE.pem, b"", "key-unreadable"),
         (ONE.pem[:-40], ONE.key_pem, "certificate-unreadable"),
     ],
+    ids=["other key", "issuer first", "stranger", "empty", "garbage", "no key", "cut"],
 )
 def test_what_does_not_fit_never_becomes_live(directory: LiveDirectory, chain: bytes, key: bytes, code: str) -> None:
     publish(directory, FOUR)

@@ -139,7 +139,7 @@ def _ordered(given: Sequence[x509.Certificate], key: bytes, origin: str) -> tupl
         chain.append(above)
         pool.remove(above)
     # What is left may be another path to another root (cross-signing); anything else does not belong here.
-    strange = [one for one in pool if not any(_issued(member, one) for member in chain)]
+    strange = [one for one in (*pool, *roots) if not any(_issued(member, one) for member in chain)]
     if strange:
         raise CertificateMismatch(
             "chain-broken",
