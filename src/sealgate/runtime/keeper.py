@@ -38,6 +38,7 @@ from sealgate.engines.registry import engine
 from sealgate.errors import AppError, EngineError, NotObserved, PolicyError, SealgateError
 from sealgate.guard.compiled import Compiled, compile_policy
 from sealgate.pki.live import LiveCertificate, LiveDirectory
+from sealgate.pki.orders import carry_out
 from sealgate.pki.server import ensure_client_trust, ensure_server_certificate
 from sealgate.pki.state import State
 from sealgate.policy.load import Loaded
@@ -436,10 +437,29 @@ class Keeper:
             case "reload":
                 await self.reload()
                 return {"generation": self._generation}
+            case "cert-import" | "cert-new-root" | "cert-request":
+                return await self._carry_out(order)
             case other:
                 raise EngineError(
                     "order-unknown", f"the keeper knows no order {other!r}", "use the same version"
                 )
+
+    async def _carry_out(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """What the command line would do by itself without a keeper; then see it served."""
+        async with self._changing:
+            assert self._site is not None  # noqa: S101 - started
+            loaded = self._site.loaded
+            answer = await asyncio.to_thread(
+                carry_out,
+                order,
+                state=self._state,
+                policy=loaded.policy,
+                clock=system_clock,
+                base=loaded.base,
+            )
+        if order["order"] != "cert-request":
+            await self.renew(force=False)
+        return answer
 
     # Stopping
 
