@@ -17,7 +17,7 @@ The rules, over the raw target (path and query as received):
 
 from __future__ import annotations
 
-__all__ = ["CANONICAL_PATH_RE2"]
+__all__ = ["CANONICAL_PATH_RE2", "CARRIED_PATH_RE2"]
 
 _CONTINUATION = "%[89aAbB][0-9a-fA-F]"
 _UTF8 = "|".join(
@@ -40,3 +40,7 @@ _SEGMENT = rf"(?:\.?(?:{_PLAIN})|\.\.(?:\.|{_PLAIN})){_ANY}*"
 
 CANONICAL_PATH_RE2 = rf"/(?:{_SEGMENT}(?:/{_SEGMENT})*/?)?(?:\?[!$-;=?-~]*)?"
 """Matches the whole of a canonical ``:path``. ASCII only; no anchors; for a *full* match."""
+
+CARRIED_PATH_RE2 = r"[!#-;=@-_a-~]*(?:\?[!#-;=?-~]*)?"
+"""Matches the whole of a ``:path`` that app workers can be handed at all: their HTTP parser resets the stream at
+any other byte, or closes the connection that other requests share, before the guard could say what is wrong."""

@@ -6,12 +6,11 @@ from sealgate.engines.facts import RenderFacts
 from sealgate.engines.servers.envoy.clusters import APP, APP_UPGRADES
 from sealgate.engines.servers.envoy.facts import Json, seconds
 from sealgate.engines.servers.envoy.hosts import WELL_FORMED_HOST, loopback_pattern, site_hosts
-from sealgate.policy.path import CANONICAL_PATH_RE2
+from sealgate.policy.path import CANONICAL_PATH_RE2, CARRIED_PATH_RE2
 
 __all__ = ["field", "header_is", "https_routes", "plain_routes"]
 
 _HSTS = "strict-transport-security"
-_VISIBLE = "[!-~]+"
 
 
 def header_is(name: str, pattern: str, *, invert: bool = False) -> Json:
@@ -89,7 +88,7 @@ def https_routes(facts: RenderFacts) -> Json:
     """
     served = _backends(facts)
     if facts.guarded:
-        host, path = header_is(":authority", WELL_FORMED_HOST), header_is(":path", _VISIBLE)
+        host, path = header_is(":authority", WELL_FORMED_HOST), header_is(":path", CARRIED_PATH_RE2)
     else:
         host = header_is(":authority", site_hosts(facts.policy, plain=False))
         path = header_is(":path", CANONICAL_PATH_RE2)
