@@ -10,7 +10,10 @@ from sealgate.policy.advice import advise
 from sealgate.policy.load import loads
 
 QUIET = 'site.app = "a:b"\n'
-PUBLIC = 'site = {app = "a:b", names = ["a.example"]}\ncertificate = {source = "files", files = {chain = "c", key = "k"}}\n'
+PUBLIC = """
+site = {app = "a:b", names = ["a.example"]}
+certificate = {source = "files", files = {chain = "c", key = "k"}}
+"""
 
 CASES = [
     (QUIET, []),

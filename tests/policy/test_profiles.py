@@ -114,5 +114,5 @@ def test_misspelt(name: str, meant: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "../profiles.py", "zzz"])
 def test_unknown(name: str) -> None:
-    with pytest.raises(PolicyError, match="use one of intermediate@6.0, modern@6.0"):
+    with pytest.raises(PolicyError, match=r"use one of intermediate@6\.0, modern@6\.0"):
         load_profile(name)

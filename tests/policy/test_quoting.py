@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 
 import pytest
 from hypothesis import given
@@ -36,7 +36,7 @@ def test_only_printable_characters_remain(text: str) -> None:
         (5, "5"),
         (10**100, "a very large number"),
         (1.5, "1.5"),
-        (datetime.date(2026, 1, 2), "2026-01-02"),
+        (dt.date(2026, 1, 2), "2026-01-02"),
         ([], "an empty list"),
         ([1], "a list"),
         ({}, "a table"),

@@ -65,8 +65,7 @@ RIGHT = (
     'listen.https = ["0.0.0.0:1", "[::]:1"]',
     'listen.https = ["0.0.0.0:1", "127.0.0.1:2"]',
     "listen.http3 = true",
-    'certificate = {source = "files", files = {chain = "c", key = "k"}, key_type = "rsa-3072"}\n'
-    'tls.profile = "modern@6.0"',
+    'certificate = {source = "files", files = {chain = "c", key = "k"}, key_type = "rsa-3072"}',
     'certificate.key_type = "rsa-3072"',
     'tls.profile = "modern@6.0"',
     "http.hsts = {preload = true, include_subdomains = true, max_age = 31536000}",

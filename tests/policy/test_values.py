@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,7 +24,7 @@ from sealgate.policy.values import (
 )
 
 
-def parsed(kind: object, value: object) -> object:
+def parsed(kind: Any, value: object) -> object:
     return TypeAdapter(kind).validate_python(value)
 
 
@@ -58,12 +59,12 @@ def test_right(kind: object, value: str, result: object) -> None:
 @pytest.mark.parametrize(
     ("kind", "values"),
     [
-        (Duration, ["30", "s", "-1s", "1e3s", "1 s", "１s", "0s", "367d", "9" * 13 + "s", 30, 30.0, True, None]),
+        (Duration, ["30", "s", "-1s", "1e3s", "1 s", "\uff11s", "0s", "367d", "9" * 13 + "s", 30, 3.0, None]),
         (Size, ["1MB", "1 MiB", "-1", "1.5MiB", "2000GiB", "9" * 16, 1]),
         (
             Address,
             ["127.0.0.1", ":1", "::1:1", "[::1]", "a.example:1", "127.0.0.1:0", "127.0.0.1:99999",
-             "127.0.0.1:１", "[fe80::1%eth0]:1", "127.1:1", "[127.0.0.1:1", 8443],
+             "127.0.0.1:\uff11", "[fe80::1%eth0]:1", "127.1:1", "[127.0.0.1:1", 8443],
         ),
         (
             Upstream,
@@ -98,8 +99,9 @@ def test_names(given: str, name: str) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    ["", " a", "a b", "a\n", "a..b", ".", "_acme.example", "-a", "a-", "*", "*.com", "a.*.b", "1.2.3", "256.1.1.1", "0.0.0.0", "::",
-     "224.0.0.1", "fe80::1%eth0", "a" * 64, "a." * 130 + "b", "x" * 100_000, "a/b", "a:b", "a@b", "\udcff"],
+    ["", "\ta", "a b", "a\n", "a..b", ".", "_acme.example", "-a", "a-", "*", "*.com", "a.*.b", "1.2.3",
+     "256.1.1.1", "0.0.0.0", "::", "224.0.0.1", "fe80::1%eth0", "a" * 64, "a." * 130 + "b", "x" * 100_000,
+     "a/b", "a:b", "a@b", "\udcff"],
 )  # fmt: skip
 def test_no_names(given: str) -> None:
     with pytest.raises(ValueError, match=r"^[^\x00-\x1f]+$"):

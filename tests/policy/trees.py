@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 from typing import Any
 
@@ -17,7 +17,7 @@ SCALARS = st.one_of(
     st.integers(-(2**62), 2**62),
     st.floats(allow_nan=False, allow_infinity=False),
     TEXTS,
-    st.datetimes(datetime.datetime(1900, 1, 1), datetime.datetime(2100, 1, 1)),  # noqa: DTZ001 - TOML's local time
+    st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2100, 1, 1)),  # noqa: DTZ001 - TOML's local time
 )
 VALUES = st.recursive(
     SCALARS,
@@ -49,7 +49,7 @@ def inline(value: Any) -> str:
         return "{" + ", ".join(f"{text(k)} = {inline(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(inline, value)) + "]"
-    return value.isoformat() if isinstance(value, datetime.datetime) else repr(value)
+    return value.isoformat() if isinstance(value, dt.datetime) else repr(value)
 
 
 class Writer:

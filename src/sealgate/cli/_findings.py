@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sealgate._system.clock import Clock
-from sealgate.engines.contract import Capability, Engine, enforced
+from sealgate._system.landlock import supported
+from sealgate.engines.contract import Capability, Enforcer, Engine, enforced
 from sealgate.engines.registry import engine
 from sealgate.errors import PolicyError, SealgateError
 from sealgate.pki.imports import check_pair, foreign_anchors, read_pair
@@ -31,6 +32,7 @@ class Findings:
         not_separated: sentences; empty where keys are kept apart.
         advice: allowed, and worth a second look.
         broken: files that the policy names and that cannot be used.
+        confined: can the kernel keep the app from the keys at all.
         certificate: one line about the certificate where it comes from files.
     """
 
@@ -40,7 +42,12 @@ class Findings:
     not_separated: tuple[str, ...]
     advice: tuple[Advice, ...]
     broken: tuple[SealgateError, ...]
+    confined: bool
     certificate: str
+
+    def holds(self, row: Capability) -> bool:
+        """Is a promise kept on this machine? Those of the kernel need its Landlock."""
+        return self.confined or row.enforcer is not Enforcer.OS
 
     def source(self, key: str) -> str:
         """Where a key or table of the policy was set: "line 3", a variable, or "default"."""
@@ -66,6 +73,7 @@ class Findings:
                     "enforcer": row.enforcer.value,
                     "how": row.how,
                     "source": self.source(row.key) if row.key else "always",
+                    "holds": self.holds(row),
                 }
                 for row in self.capabilities
             ],
@@ -96,6 +104,7 @@ def examine(loaded: Loaded, state: Path, *, clock: Clock) -> Findings:
         not_separated=describe(state, [loaded.base / key] if key else []),
         advice=advise(policy),
         broken=tuple(broken),
+        confined=bool(supported()),
         certificate=certificate,
     )
 

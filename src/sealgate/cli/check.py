@@ -35,6 +35,8 @@ _TITLES = {
     "timeouts": "Timeouts",
     "version": "Always",
 }
+# From this many columns on there is room to say how.
+_WIDE = 140
 _WHO = (
     ("engine", "the server in front"),
     ("guard", "Sealgate inside the app's process"),
@@ -67,9 +69,10 @@ def command(config: Path | None, state: Path | None, as_json: bool) -> int:  # n
 def show(findings: Findings, out: Console) -> None:
     """Print findings for people."""
     _headline(findings, out)
-    out.print(_table(findings, wide=out.is_terminal and out.width >= 110))
+    out.print(_table(findings, wide=out.is_terminal and out.width >= _WIDE))
     if out.is_terminal:
-        out.print("  " + "   ".join(f"[{_COLOURS[who]}]{who}[/] [dim]{what}[/]" for who, what in _WHO))
+        for who, what in _WHO:
+            out.print(f"  [{_COLOURS[who]}]{who:<6}[/] [dim]{what}[/]")
     if not findings.not_separated:
         out.print("\n  [green]Separated:[/] the app can read no private key.")
     _list(out, "Not separated", "red", findings.not_separated)
@@ -94,18 +97,20 @@ def _table(findings: Findings, *, wide: bool) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=True, header_style="dim", expand=False)
-    table.add_column("what holds", ratio=None, overflow="fold")
-    table.add_column("enforced by")
+    table = Table(box=SIMPLE_HEAD, header_style="dim")
+    table.add_column("", style="bold", no_wrap=True)
+    table.add_column("what holds", overflow="fold")
+    table.add_column("enforced by", no_wrap=True)
     if wide:
         table.add_column("how", style="dim", overflow="fold")
     table.add_column("set by", style="dim", overflow="fold")
     for title, rows in _sections(findings.capabilities):
-        table.add_row(f"[bold]{title}[/]")
-        for row in rows:
+        for number, row in enumerate(rows):
             by = row.enforcer.value
             how = (safe(row.how),) if wide else ()
-            table.add_row(f"  {safe(row.promise)}", f"[{_COLOURS[by]}]{by}[/]", *how, _set_by(findings, row))
+            who = f"[{_COLOURS[by]}]{by}[/]" if findings.holds(row) else f"[bold red]{by}: not here[/]"
+            cells = (safe(row.promise), who, *how, _set_by(findings, row))
+            table.add_row("" if number else title, *cells)
         table.add_row()
     return table
 
@@ -131,11 +136,14 @@ def _advice(findings: Findings) -> Iterator[str]:
 
 
 def _list(out: Console, title: str, colour: str, sentences: Iterable[str]) -> None:
-    from rich.padding import Padding
+    from rich.table import Table
 
     lines = list(sentences)
     if not lines:
         return
     out.print(f"\n  [bold {colour}]{title}[/]")
+    # A grid, so that the second line of a sentence stands under its first.
+    grid = Table.grid(padding=(0, 1, 0, 1))
     for line in lines:
-        out.print(Padding(f"[{colour}]•[/] {safe(line)}", (0, 2, 0, 4)))
+        grid.add_row(" ", f"[{colour}]•[/]", safe(line))
+    out.print(grid)

@@ -91,7 +91,11 @@ def run(arguments: Sequence[str]) -> int:
 
 def _invoke(arguments: Sequence[str]) -> int:
     try:
-        result = cli.main(list(arguments), prog_name="sealgate", standalone_mode=False)
+        if "_SEALGATE_COMPLETE" in os.environ:
+            cli.main(prog_name="sealgate")  # click's own answer to a shell that completes a line
+        # Not cli.main: it turns a closed pipe into status 1, which here means "no".
+        with cli.make_context("sealgate", list(arguments)) as context:
+            result = cli.invoke(context)
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.Abort:

@@ -81,10 +81,8 @@ def _private_root(policy: Policy) -> Iterator[Advice]:
 def _hsts(policy: Policy) -> Iterator[Advice]:
     age = policy.http.hsts.max_age
     if age < _YEAR and not all(is_loopback_name(name) for name in policy.site.names):
-        days = f"{age // 86400} days" if age else "at once"
-        yield Advice(
-            "http.hsts.max_age", f"browsers forget HTTPS {days if not age else 'after ' + days}", "63072000"
-        )
+        after = f"after {age} s" if age else "at once"
+        yield Advice("http.hsts.max_age", f"browsers forget HTTPS {after}", "63072000 is two years")
 
 
 def _plain_http(policy: Policy) -> Iterator[Advice]:

@@ -29,7 +29,7 @@ def _site(policy: Policy) -> Iterator[Capability]:
     names = ", ".join(site.names[:3]) + (f" and {len(site.names) - 3} more" if len(site.names) > 3 else "")
     by, how = _judge(policy, "compares Host in every request", "one pattern over all names")
     yield Capability("site.names", f"only {names}; any other Host is 421", by, how)
-    yield Capability("site.url", f"clients reach it as {policy.public_url}", _ENGINE, "target of redirects")
+    yield Capability("site.url", f"clients reach it as {policy.public_url}", _ENGINE, "redirects lead to its port")
     if site.upstream:
         how = "verified TLS to it" if site.upstream.startswith("https:") else "the one cluster there is"
         yield Capability("site.upstream", f"requests go to {site.upstream} and nowhere else", _ENGINE, how)
@@ -113,7 +113,7 @@ def _tls(policy: Policy) -> Iterator[Capability]:
 
 
 def _http(policy: Policy) -> Iterator[Capability]:
-    redirect = f"308 to {policy.public_url}, path and query kept"
+    redirect = f"308 to HTTPS on the same name, port {policy.public_port}, path and query kept"
     plain = redirect if policy.http.mode == "redirect" else "403, as application/problem+json"
     plain = plain if policy.listen.http else "nothing answers"
     yield Capability("http.mode", f"plain HTTP: {plain}", _ENGINE, "the app never sees plain HTTP")

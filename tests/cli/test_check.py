@@ -1,0 +1,181 @@
+"""`sealgate check`, called as users call it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.cli.calls import environment, sealgate
+
+POLICY = '[site]\napp = "orders:app"\n'
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "sealgate.toml").write_text(POLICY)
+    (tmp_path / "sealgate.toml").chmod(0o644)
+    return tmp_path
+
+
+def write(folder: Path, text: str) -> None:
+    (folder / "sealgate.toml").write_text(text)
+
+
+def test_a_sound_policy(folder: Path) -> None:
+    result = sealgate("check", cwd=folder)
+    assert (result.status, result.err) == (0, "")
+    assert "sealgate.toml is sound: orders:app at https://localhost:8443 by Envoy" in result.out
+    for promise, by in (
+        ("TLS 1.2 and 1.3 only", "engine"),
+        ("a path that is not canonical is 400", "guard"),
+        ("issued by the private authority", "keeper"),
+        ("orders:app cannot read any private key", "os"),
+    ):
+        (line,) = [line for line in result.out.splitlines() if promise in line]
+        assert f" {by} " in line
+    assert "site.app (line 2)" in result.out
+    assert "\x1b" not in result.out
+
+
+def test_nothing_is_written(folder: Path) -> None:
+    assert sealgate("check", cwd=folder, SEALGATE_STATE=str(folder / "state")).status == 0
+    assert [path.name for path in folder.iterdir()] == ["sealgate.toml"]
+
+
+def test_in_front_of_an_upstream_the_engine_judges(folder: Path) -> None:
+    write(folder, 'site.upstream = "http://127.0.0.1:9000"')
+    out = json.loads(sealgate("check", "--json", cwd=folder).out)
+    enforcers = {row["enforcer"] for row in out["enforcement"]}
+    assert "guard" not in enforcers
+    assert out["serves"] == "http://127.0.0.1:9000"
+
+
+def test_json(folder: Path) -> None:
+    write(folder, POLICY + 'names = ["a.test"]\n')
+    result = sealgate("check", "--json", cwd=folder, SEALGATE_TIMEOUTS__IDLE="5s")
+    out = json.loads(result.out)
+    assert (result.status, result.err) == (0, "")
+    assert (out["sound"], out["engine"], out["url"]) == (True, "envoy", "https://a.test:8443")
+    sources = {row["key"]: row["source"] for row in out["enforcement"]}
+    assert sources["site.names"] == "line 3"
+    assert sources["timeouts.idle"] == "SEALGATE_TIMEOUTS__IDLE"
+    assert sources["http.hsts"] == "default"
+    assert [advice["key"] for advice in out["advice"]] == ["listen.https"]
+    assert isinstance(out["not_separated"], list)
+
+
+def test_a_wrong_policy_lists_every_mistake(folder: Path) -> None:
+    write(folder, 'site.workers = 0\nsite.engin = ""\ntls.profile = "x"\n')
+    result = sealgate("check", cwd=folder)
+    assert (result.status, result.out) == (2, "")
+    lines = result.err.splitlines()
+    assert (
+        lines[0]
+        == "sealgate: policy-invalid: sealgate.toml has 3 mistakes; mend them and run `sealgate check`."
+    )
+    assert [line.split(" (")[0] for line in lines[1:]] == ["  site.workers", "  site.engin", "  tls.profile"]
+    out = json.loads(sealgate("check", "--json", cwd=folder).out)
+    assert [problem["line"] for problem in out["error"]["problems"]] == [1, 2, 3]
+
+
+def test_a_missing_policy(tmp_path: Path) -> None:
+    result = sealgate("check", cwd=tmp_path)
+    assert result.status == 2
+    assert "policy-missing" in result.err
+    assert "sealgate init" in result.err
+
+
+def test_what_an_engine_cannot_enforce_is_refused(folder: Path) -> None:
+    write(folder, 'limits.headers = "1500B"')
+    result = sealgate("check", cwd=folder)
+    assert result.status == 2
+    assert "engine-cannot" in result.err
+    assert '"1KiB" or "2KiB"' in result.err
+
+
+def certificate(folder: Path, *names: str) -> None:
+    leaf = trustme.CA().issue_cert(*names)
+    leaf.private_key_pem.write_to_path(folder / "key.pem")
+    (folder / "key.pem").chmod(0o600)
+    for pem in leaf.cert_chain_pems:
+        pem.write_to_path(folder / "chain.pem", append=True)
+    write(
+        folder, POLICY + '[certificate]\nsource = "files"\nfiles = {chain = "chain.pem", key = "key.pem"}\n'
+    )
+
+
+def test_a_certificate_from_files(folder: Path) -> None:
+    certificate(folder, "localhost")
+    result = sealgate("check", cwd=folder)
+    assert (result.status, result.err) == (0, "")
+    assert "days left" in result.out
+
+
+@pytest.mark.parametrize(
+    ("names", "mode", "code"),
+    [("other.test", 0o600, "certificate-names"), ("localhost", 0o644, "key-readable-by-others")],
+)
+def test_a_certificate_that_does_not_fit(folder: Path, names: str, mode: int, code: str) -> None:
+    certificate(folder, names)
+    (folder / "key.pem").chmod(mode)
+    result = sealgate("check", cwd=folder)
+    assert result.status == 2
+    assert code in result.err
+    assert "is not sound" in result.out
+
+
+def test_missing_certificate_files(folder: Path) -> None:
+    certificate(folder, "localhost")
+    (folder / "chain.pem").unlink()
+    assert "certificate-unreadable" in sealgate("check", cwd=folder).err
+
+
+def test_an_authority_that_is_none(folder: Path) -> None:
+    (folder / "ca.pem").write_text("x")
+    write(folder, POLICY + '[clients]\nmode = "required"\nauthorities = [{name = "p", file = "ca.pem"}]\n')
+    result = sealgate("check", cwd=folder)
+    assert result.status == 2
+    assert "trust-unreadable" in result.err
+
+
+def test_hostile_names_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    folder = tmp_path / "x\x1b[31m"
+    folder.mkdir()
+    (folder / "sealgate.toml").write_text(
+        '[certificate]\nsource="files"\nfiles={chain="[bold]x[/]", key="k"}'
+    )
+    (folder / "sealgate.toml").chmod(0o600)
+    result = sealgate("check", cwd=folder)
+    assert result.status == 2
+    assert "\x1b" not in result.out + result.err
+    assert "[bold]x[/]" in result.out
+
+
+def test_on_a_terminal_it_has_colour_and_explains_who_is_who(folder: Path) -> None:
+    master, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sealgate", "check"],
+        cwd=folder, stdout=terminal, env=environment(TERM="xterm-256color", COLUMNS="140"),
+    )  # fmt: skip
+    os.close(terminal)
+    seen = _everything(master)
+    assert process.wait(60) == 0
+    assert "\x1b[1m" in seen
+    assert "the one process that holds keys" in seen
+
+
+def _everything(master: int) -> str:
+    """What a terminal got, until its last writer is gone (EIO)."""
+    seen = b""
+    with os.fdopen(master, "rb", buffering=0) as terminal, contextlib.suppress(OSError):
+        while part := terminal.read(65536):
+            seen += part
+    return seen.decode()
