@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from sealgate.engines.contract import ALWAYS, Capability, Enforcer, Engine, Refusal, enforced
+from sealgate.engines.contract import ALWAYS, Capability, Enforcer, Refusal, enforced
 from sealgate.engines.registry import engine, engine_ids
 from sealgate.errors import PolicyError, UsageError
 from sealgate.policy.fields import leaves, shape_at, shape_of
@@ -45,7 +46,7 @@ def test_an_engine_is_whole(which: str) -> None:
     assert found.id == which
     assert found.title
     assert found.versions
-    for part in (found.render, found.check, found.run, found.reload):
+    for part in (found.capabilities, found.render, found.program, found.drive):
         assert callable(part)
 
 
@@ -93,6 +94,7 @@ def test_who_judges_requests(name: str, judge: Enforcer) -> None:
         ("app", "browsers use HTTPS only: max-age=63072000 and, on loopback names, max-age=300"),
         ("closed", "no plain HTTP port is open"),
         ("closed", "plain HTTP: nothing answers"),
+        ("app", "plain HTTP: 308 to HTTPS on the same name, port 8443, path and query kept"),
         ("closed", "request body no body at all; any is 413"),
         ("clients", "no handshake without a valid client certificate"),
         ("clients", "connections begin with the PROXY protocol"),
@@ -124,14 +126,8 @@ def test_what_envoy_cannot_enforce_is_refused_with_the_way_out(text: str, key: s
 
 
 def test_all_refusals_at_once() -> None:
-    def nothing(*_: object, **__: object) -> dict[str, bytes]:
-        return {}
-
     refusals = (Refusal("a.b", "no", "c"), Refusal("d.e", "no", "f"))
-    useless = Engine(
-        id="x", title="X", versions=("1",), capabilities=lambda _: refusals,
-        render=nothing, check=nothing, run=nothing, reload=nothing,
-    )  # fmt: skip
+    useless = dataclasses.replace(engine("envoy"), title="X", capabilities=lambda _: refusals)
     with pytest.raises(PolicyError, match=r"X cannot enforce a\.b: no \(and 1 more\)") as caught:
         enforced(useless, Policy())
     assert len(caught.value.problems) == 2

@@ -29,7 +29,8 @@ def _site(policy: Policy) -> Iterator[Capability]:
     names = ", ".join(site.names[:3]) + (f" and {len(site.names) - 3} more" if len(site.names) > 3 else "")
     by, how = _judge(policy, "compares Host in every request", "one pattern over all names")
     yield Capability("site.names", f"only {names}; any other Host is 421", by, how)
-    yield Capability("site.url", f"clients reach it as {policy.public_url}", _ENGINE, "redirects lead to its port")
+    url = policy.public_url
+    yield Capability("site.url", f"clients reach it as {url}", _ENGINE, "redirects lead to its port")
     if site.upstream:
         how = "verified TLS to it" if site.upstream.startswith("https:") else "the one cluster there is"
         yield Capability("site.upstream", f"requests go to {site.upstream} and nowhere else", _ENGINE, how)
