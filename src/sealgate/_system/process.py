@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 __all__ = [
     "ENGINE_AS_ROOT",
@@ -35,8 +36,11 @@ def _prctl(option: int, value: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
-def die_with_parent(parent: int, number: int = signal.SIGTERM) -> None:
-    """Ask the kernel for `number` when the parent ends; ends at once where it already has."""
+def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
+    """Ask the kernel for `number` when the parent ends; ends at once where it already has.
+
+    SIGKILL by default: with the keeper gone nobody is left who would end one that takes its time.
+    """
     _prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:
         os.kill(os.getpid(), number)
@@ -87,13 +91,23 @@ def limit_capabilities(keep: frozenset[int], *, ambient: bool = False) -> None:
             libc.prctl(_PR_CAP_AMBIENT, _AMBIENT_RAISE, number, 0, 0)
 
 
-def raise_file_limit(wanted: int) -> int:
-    """Raise the soft limit of open files towards `wanted`; returns what holds now."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+def raise_file_limit(wanted: int, *, pid: int = 0) -> int:
+    """Raise the soft limit of open files towards `wanted`; returns what holds now.
+
+    Args:
+        wanted: number of files.
+        pid: of another process of the same user (Linux); 0: this one.
+    """
+    if sys.platform == "linux":
+        change = partial(resource.prlimit, pid, resource.RLIMIT_NOFILE)
+        soft, hard = change()
+    else:
+        change = partial(resource.setrlimit, resource.RLIMIT_NOFILE)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = resource.RLIM_INFINITY
     target = wanted if hard == unlimited else min(wanted, hard)
     if soft != unlimited and soft < target:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
+        change((target, hard))
         soft = target
     return wanted if soft == unlimited else soft
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from sealgate.policy.model import Policy, is_loopback_name
@@ -38,8 +38,10 @@ class RenderFacts:
         trust_folder: where a swap of it is seen.
         system_trust: absolute path of the machine's trusted authorities; empty: not needed.
         concurrency: threads or processes of the engine.
+        memory: bytes that the engine may use.
         workers: where the app answers.
         admin: where the engine's own admin interface is, if it has one.
+        admin_key: what a call of it must show; empty: nobody is let in.
     """
 
     policy: Policy
@@ -52,8 +54,10 @@ class RenderFacts:
     trust_folder: str = ""
     system_trust: str = ""
     concurrency: int = 2
+    memory: int = 2 * 1024**3
     workers: tuple[Worker, ...] = ()
-    admin: str = "run/admin.sock"
+    admin: str = "run/engine/admin.sock"
+    admin_key: str = field(default="", repr=False)
 
     @property
     def guarded(self) -> bool:

@@ -78,7 +78,9 @@ def plain_status(endpoint: Endpoint, host: str, *, timeout: float = 5.0, proxy_p
     Raises:
         NotObserved: `not-observed`: no connection, or no HTTP answer.
     """
-    request = f"GET / HTTP/1.1\r\nHost: {host}\r\nUser-Agent: sealgate\r\nConnection: close\r\n\r\n".encode("ascii")
+    request = f"GET / HTTP/1.1\r\nHost: {host}\r\nUser-Agent: sealgate\r\nConnection: close\r\n\r\n".encode(
+        "ascii"
+    )
     try:
         with _connect(endpoint, timeout, proxy_protocol=proxy_protocol) as sock:
             sock.sendall(request)

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,24 +35,33 @@ from sealgate.engines.contract import Driver
 from sealgate.engines.facts import Backend, Worker
 from sealgate.engines.observe import handshake, plain_status
 from sealgate.engines.registry import engine
-from sealgate.errors import AppError, EngineError, NotObserved, PolicyError, SealgateError
+from sealgate.errors import (
+    AppError,
+    EngineError,
+    EngineRefused,
+    NotObserved,
+    PolicyError,
+    SealgateError,
+)
 from sealgate.guard.compiled import Compiled, compile_policy
 from sealgate.pki.live import LiveCertificate, LiveDirectory
 from sealgate.pki.orders import carry_out
 from sealgate.pki.server import ensure_client_trust, ensure_server_certificate
 from sealgate.pki.state import State
 from sealgate.policy.load import Loaded
-from sealgate.policy.model import Policy
+from sealgate.policy.model import Endpoint, Policy
 from sealgate.runtime.control import Control
 from sealgate.runtime.preflight import preflight
 from sealgate.runtime.separation import Separation, plan
 from sealgate.runtime.site import Site
 from sealgate.runtime.supervise import Backoff
-from sealgate.runtime.workers import Launch, Pool, Running, launch
+from sealgate.runtime.workers import Launch, Pool, Running, discard, launch
 
 __all__ = ["Keeper", "Options"]
 
 _SEEN = 5.0
+_BACK = 12.0
+_ENDING = 5.0
 _RENEW_EVERY = 15.0
 
 
@@ -136,8 +145,10 @@ class Keeper:
     async def _start(self) -> None:
         loaded = self._loaded
         policy = loaded.policy
-        raise_file_limit(policy.limits.connections * 2 + 1024)
+        self._file_limit(policy)
         preflight(policy)
+        for stale in (self._root / "run").glob("app-*.sock"):  # of a keeper that was killed
+            stale.unlink()
         kind = engine(policy.site.engine)
         checking = asyncio.create_task(asyncio.to_thread(kind.program, os.environ, self._options.untested))
         try:
@@ -180,7 +191,7 @@ class Keeper:
     async def _prepared(self, loaded: Loaded) -> Site:
         """Certificate, trust and the guard's policy: what must stand before anything runs by it."""
         certificate = await asyncio.to_thread(self._materials, loaded)
-        self._publish(loaded)
+        self._publish(loaded, self._guard_file)
         return Site(loaded, self._root, self._options.folder, certificate, self._backend(loaded))
 
     def _backend(self, loaded: Loaded) -> Backend:
@@ -192,11 +203,11 @@ class Keeper:
             ensure_client_trust(self._state, loaded.policy, system_clock, base=loaded.base)
         return certificate
 
-    def _publish(self, loaded: Loaded) -> None:
-        path = self._guard_file
+    def _publish(self, loaded: Loaded, path: Path) -> None:
+        """Compile the guard's policy into a file, under the next generation."""
         if not self._generation:
             with contextlib.suppress(OSError, SealgateError):
-                self._generation = Compiled.from_json(path.read_bytes()).generation
+                self._generation = Compiled.from_json(self._guard_file.read_bytes()).generation
         self._generation += 1
         mode = 0o644 if self._separation and self._separation.app.uid >= 0 else 0o600
         write_atomic(path, compile_policy(loaded.policy, self._generation).to_json().encode(), mode)
@@ -205,12 +216,12 @@ class Keeper:
     def _guard_file(self) -> Path:
         return self._root / "live" / "guard" / "policy.json"
 
-    def _spec(self, policy: Policy) -> Launch:
+    def _spec(self, policy: Policy, guard: Path | None = None) -> Launch:
         assert self._separation is not None  # noqa: S101 - planned before any worker
         return Launch(
             policy.site.app,
             self._options.folder,
-            self._guard_file,
+            guard or self._guard_file,
             policy.site.threads,
             self._separation,
             os.environ,
@@ -258,7 +269,7 @@ class Keeper:
             site = self._site or site
             try:
                 await engine.start(site.facts(self._workers()))
-            except SealgateError as error:
+            except (SealgateError, OSError) as error:
                 self.say(str(error))
             else:
                 self.say("Envoy serves again")
@@ -329,33 +340,22 @@ class Keeper:
             NotObserved: `not-observed`.
         """
         end = time.monotonic() + _SEEN
-        policy, wanted = site.policy, site.certificate.fingerprint
-        for endpoint in policy.listen.https:
-            while True:
-                last = None
-                try:
-                    seen = await asyncio.to_thread(
-                        handshake, endpoint, policy.first_name, proxy_protocol=policy.listen.proxy_protocol
-                    )
-                except NotObserved as error:
-                    last = error
-                else:
-                    if seen.fingerprint == wanted:
-                        break
-                    fact = f"{endpoint} serves certificate {seen.fingerprint[:16]}, not {wanted[:16]}"
-                    last = NotObserved("not-observed", fact, "look at the lines before this one")
+        for endpoint in site.policy.listen.https:
+            await self._until_seen(partial(_certificate_seen, endpoint, site), end)
+        for endpoint in site.policy.listen.http:
+            await self._until_seen(partial(_plain_seen, endpoint, site), end)
+
+    @staticmethod
+    async def _until_seen(look: Callable[[], None], end: float) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(look)
+            except NotObserved:
                 if time.monotonic() > end:
-                    raise last
+                    raise
                 await asyncio.sleep(0.02)
-        expected = 308 if policy.http.mode == "redirect" else 403
-        host = f"[{policy.first_name}]" if ":" in policy.first_name else policy.first_name
-        for endpoint in policy.listen.http:
-            status = await asyncio.to_thread(
-                plain_status, endpoint, host, proxy_protocol=policy.listen.proxy_protocol
-            )
-            if status != expected:
-                fact = f"plain HTTP on {endpoint} answers {status}, not {expected}"
-                raise NotObserved("not-observed", fact, "report this")
+            else:
+                return
 
     # Reloading
 
@@ -367,57 +367,76 @@ class Keeper:
             try:
                 await self.reload()
             except SealgateError as error:
-                self.say(f"not reloaded, the policy before stays in force: {error}")
-                for problem in error.problems if isinstance(error, PolicyError) else ():
-                    self.say(f"  {problem}")
-                if isinstance(error, AppError) and error.details.get("traceback"):
-                    self.say(f"the app's traceback:\n{error.details['traceback']}")
+                self._refused(error)
+            except Exception as error:  # noqa: BLE001 - the next SIGHUP must still be heard
+                self.say(f"not reloaded, the policy before stays in force: {type(error).__name__}: {error}")
             else:
                 self.say("reloaded")
             notify("READY=1")
 
+    def _refused(self, error: SealgateError) -> None:
+        self.say(f"not reloaded, the policy before stays in force: {error}")
+        for problem in error.problems if isinstance(error, PolicyError) else ():
+            self.say(f"  {problem}")
+        if isinstance(error, AppError) and error.details.get("traceback"):
+            self.say(f"the app's traceback:\n{error.details['traceback']}")
+
     async def reload(self) -> None:
-        """Load policy and app anew; on any error what was in force stays.
+        """Load policy and app anew; on any error what was in force stays, byte for byte.
 
         Raises:
             SealgateError: why not.
         """
         async with self._changing:
-            before = self._site
-            assert before is not None and self._engine is not None  # noqa: S101, PT018 - started
+            before, separation = self._site, self._separation
+            assert before is not None  # noqa: S101 - started
             loaded = await asyncio.to_thread(self._options.reload)
             preflight(loaded.policy, before.policy)
+            draft = self._guard_file.with_name("next.json")
             first: Running | None = None
             try:
-                site = await self._prepared(loaded)
+                site = Site(loaded, self._root, self._options.folder, before.certificate)
+                self._publish(loaded, draft)
                 self._separation = plan(self._root, site.secrets())
                 if loaded.policy.site.app:
-                    first = await launch(self._spec(loaded.policy))
+                    first = await launch(self._spec(loaded.policy, draft))
                     site = replace(site, backend=first.interface)
+                site = replace(site, certificate=await asyncio.to_thread(self._materials, loaded))
                 await self._switch(before, site)
+                draft.replace(self._guard_file)
             except BaseException:
+                self._site, self._separation = before, separation
                 if first is not None:
-                    first.process.kill()
-                self._site = before
-                await asyncio.to_thread(self._materials, before.loaded)
-                self._publish(before.loaded)
+                    await discard(first, self._root)
+                draft.unlink(missing_ok=True)
+                await asyncio.to_thread(self._materials_back, before)
                 raise
-            policy = site.policy
-            spec = self._spec(policy) if policy.site.app else None
-            await self._pool.roll(spec, policy.site.workers if spec else 0, first, policy.timeouts.drain)
             self._loaded = loaded
+            spec = self._spec(loaded.policy) if first else None
+            count = loaded.policy.site.workers if first else 0
+            await self._pool.roll(spec, count, first, loaded.policy.timeouts.drain)
+
+    def _materials_back(self, before: Site) -> None:
+        directory = LiveDirectory(self._state.live_server(before.policy.site.names[0]))
+        if directory.fingerprint() != before.certificate.fingerprint:
+            directory.rollback()
+        if before.policy.clients.mode != "off":
+            with contextlib.suppress(SealgateError):  # what is there is what it was, or sound
+                ensure_client_trust(self._state, before.policy, system_clock, base=before.loaded.base)
 
     async def _switch(self, before: Site, site: Site) -> None:
         """Hand the engine the new site, and see it."""
         engine = self._engine
         assert engine is not None  # noqa: S101 - started
+        await self._until_running(engine)
         facts = site.facts(self._workers())
         if engine.needs_restart(facts):
             raise EngineError(
                 "reload-needs-restart",
-                "limits.connections is read by Envoy at its start only",
+                "this change is read by the engine at its start only",
                 "restart Sealgate for it, or take the change back",
             )
+        self._file_limit(site.policy, engine)
         await engine.apply(facts)
         self._site = site
         try:
@@ -425,6 +444,23 @@ class Keeper:
         except NotObserved:
             await engine.apply(before.facts(self._workers()))
             raise
+
+    @staticmethod
+    async def _until_running(engine: Driver) -> None:
+        """In between a crash and the next start there is nobody to reload."""
+        end = time.monotonic() + _BACK
+        while not engine.running:
+            if time.monotonic() > end:
+                raise EngineRefused("envoy-refused", "Envoy does not run", "reload again once it serves")
+            await asyncio.sleep(0.05)
+
+    @staticmethod
+    def _file_limit(policy: Policy, engine: Driver | None = None) -> None:
+        """Two descriptors for each connection, and some for everything else."""
+        wanted = policy.limits.connections * 2 + 1024
+        raise_file_limit(wanted)
+        if engine is not None and engine.process is not None:
+            raise_file_limit(wanted, pid=engine.process.pid)
 
     # Orders
 
@@ -472,8 +508,29 @@ class Keeper:
         await self._control.close()
         engine = self._engine
         if engine is not None and not await engine.drain(drain):
-            self.say(f"some exchanges were still under way after {timedelta(seconds=drain)}")
-        await self._pool.stop(drain)
+            self.say(f"some exchanges were still under way after {drain:g} s and are cut off")
+        # Their time is over: what is left to the workers is the end of their app.
         if engine is not None:
             await engine.stop()
             engine.remove()
+        await self._pool.stop(_ENDING)
+
+
+def _certificate_seen(endpoint: Endpoint, site: Site) -> None:
+    """Raises NotObserved unless a handshake shows the site's certificate."""
+    policy, wanted = site.policy, site.certificate.fingerprint
+    seen = handshake(endpoint, policy.first_name, proxy_protocol=policy.listen.proxy_protocol)
+    if seen.fingerprint != wanted:
+        fact = f"{endpoint} serves certificate {seen.fingerprint[:16]}, not {wanted[:16]}"
+        raise NotObserved("not-observed", fact, "look at the lines before this one")
+
+
+def _plain_seen(endpoint: Endpoint, site: Site) -> None:
+    """Raises NotObserved unless plain HTTP is redirected or refused, as the policy says."""
+    policy = site.policy
+    expected = 308 if policy.http.mode == "redirect" else 403
+    host = f"[{policy.first_name}]" if ":" in policy.first_name else policy.first_name
+    status = plain_status(endpoint, host, proxy_protocol=policy.listen.proxy_protocol)
+    if status != expected:
+        fact = f"plain HTTP on {endpoint} answers {status}, not {expected}"
+        raise NotObserved("not-observed", fact, "report this")

@@ -7,6 +7,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
+from sealgate._system.memory import memory_limit
 from sealgate.engines.facts import Backend, RenderFacts, Worker
 from sealgate.errors import EngineError
 from sealgate.pki.live import LiveCertificate
@@ -16,6 +17,7 @@ from sealgate.policy.profiles import Profile, load_profile
 
 __all__ = ["Site", "system_trust"]
 
+_LEAST_MEMORY = 256 * 1024**2
 _BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -70,6 +72,7 @@ class Site:
             trust_folder="live/clients",
             system_trust=system_trust() if self.policy.site.upstream.startswith("https:") else "",
             concurrency=min(os.cpu_count() or 1, 16),
+            memory=max(_LEAST_MEMORY, memory_limit() // 2),
             workers=workers,
         )
 

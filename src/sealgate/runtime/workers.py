@@ -10,9 +10,10 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sealgate.errors import AppError, SealgateError
 from sealgate.runtime.app import Interface
@@ -20,7 +21,7 @@ from sealgate.runtime.separation import Separation
 from sealgate.runtime.supervise import Backoff
 from sealgate.runtime.worker import Orders
 
-__all__ = ["Launch", "Pool", "Running", "launch"]
+__all__ = ["Launch", "Pool", "Running", "discard", "launch"]
 
 _START = 300.0
 _OURS = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
@@ -150,6 +151,12 @@ def _status(code: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"status {code}"
 
 
+async def discard(worker: Running, state: Path) -> None:
+    """End a worker that shall not serve, at once."""
+    await _kill(worker.process)
+    (state / worker.socket).unlink(missing_ok=True)
+
+
 async def _kill(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
@@ -179,60 +186,92 @@ class Pool:
         self._idle = idle
         self._say = say
         self._launch: Launch | None = None
-        self._watchers: set[asyncio.Task[None]] = set()
+        self._count = 0
+        self._rolling = False
+        self._tasks: set[asyncio.Task[None]] = set()
         self._backoff = Backoff()
         self.running: list[Running] = []
+
+    @property
+    def _serving(self) -> int:
+        return sum(not worker.draining for worker in self.running)
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def add(self, worker: Running) -> None:
         """Take in a ready worker and watch it; `announce` is the caller's."""
         self.running.append(worker)
-        task = asyncio.create_task(self._watch(worker))
-        self._watchers.add(task)
-        task.add_done_callback(self._watchers.discard)
+        self._beside(self._watch(worker))
 
     async def fill(self, spec: Launch, count: int) -> None:
-        """Start the first workers, side by side; on a failure none is left."""
-        self._launch = spec
-        results = await asyncio.gather(*(launch(spec) for _ in range(count)), return_exceptions=True)
-        for result in results:
-            if isinstance(result, Running):
-                self.add(result)
+        """Start the first workers, side by side; on a failure none is left.
+
+        Raises:
+            AppError: the app cannot be imported, or its startup fails.
+        """
+        self._launch, self._count = spec, count
+
+        async def one() -> None:
+            self.add(await launch(spec))
+
+        results = await asyncio.gather(*(one() for _ in range(count)), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 await self.stop(0)
                 raise result
 
     async def roll(self, spec: Launch | None, count: int, first: Running | None, drain: float) -> None:
-        """Replace all workers one by one; each old one ends when nothing is under way to it.
+        """Replace all workers one by one; returns once the new ones serve.
+
+        The old ones get nothing new, and end beside it when nothing is under way to them. A new one that
+        cannot be started after the first could is a crash like any other: it is tried again later.
 
         Args:
-            spec: how the new ones are started.
+            spec: how the new ones are started; None: there shall be none.
             count: how many there shall be.
             first: a new one that is ready already.
             drain: seconds that an old one may take to finish.
         """
-        old = list(self.running)
-        self._launch = spec
-        for step in range(max(len(old), count)):
-            if step < count and spec is not None:
-                fresh = first if step == 0 and first is not None else await launch(spec)
-                self.add(fresh)
-            if step < len(old):
-                old[step].draining = True
+        old = [worker for worker in self.running if not worker.draining]
+        self._launch, self._count, self._rolling = spec, count, True
+        try:
+            for step in range(max(len(old), count)):
+                if step < count and spec is not None:
+                    await self._another(spec, first if step == 0 else None)
+                if step < len(old):
+                    old[step].draining = True
+                await self._announced()
+                if step < len(old):
+                    self._beside(self._retire(old[step], drain))
+        finally:
+            self._rolling = False
+        if self._serving < count:
+            self._beside(self._again(1.0))
+
+    async def _another(self, spec: Launch, ready: Running | None) -> None:
+        try:
+            self.add(ready or await launch(spec))
+        except (SealgateError, OSError) as error:
+            self._say(f"no worker could be started ({error})")
+
+    async def _announced(self) -> None:
+        """What cannot be announced now is in the engine's files, and counts when it reads them."""
+        try:
             await self._announce()
-            if step < len(old):
-                await self._retire(old[step], drain)
+        except SealgateError as error:
+            self._say(str(error))
 
     async def _retire(self, worker: Running, drain: float) -> None:
-        await self._idle(worker.socket, drain)
-        await self._end(worker, drain)
         with contextlib.suppress(SealgateError):
-            await self._announce()
+            await self._idle(worker.socket, drain)
+        await self._end(worker, drain)
+        await self._announced()
 
     async def _end(self, worker: Running, seconds: float) -> None:
-        worker.ending = True
-        if worker in self.running:
-            self.running.remove(worker)
+        worker.ending = worker.draining = True
         if worker.process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 worker.process.terminate()
@@ -241,13 +280,17 @@ class Pool:
             except TimeoutError:
                 await _kill(worker.process)
         (self._state / worker.socket).unlink(missing_ok=True)
+        if worker in self.running:
+            self.running.remove(worker)
 
     async def stop(self, seconds: float) -> None:
         """End all, each within `seconds`."""
         self._launch = None
-        await asyncio.gather(*(self._end(worker, seconds) for worker in list(self.running)))
-        for task in list(self._watchers):
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(self._end(worker, seconds) for worker in list(self.running)))
 
     async def _watch(self, worker: Running) -> None:
         code = await worker.process.wait()
@@ -256,28 +299,34 @@ class Pool:
         if worker in self.running:
             self.running.remove(worker)
         (self._state / worker.socket).unlink(missing_ok=True)
-        with contextlib.suppress(SealgateError):
-            await self._announce()
+        await self._announced()
+        if self._rolling or worker.draining:
+            return
         self._backoff, wait = self._backoff.ended(time.monotonic() - worker.started)
         self._say(f"worker {worker.process.pid} ended ({_status(code)}); starting another in {wait:.1f} s")
         await self._again(wait)
 
+    def _lacks_one_of(self, spec: Launch | None) -> bool:
+        current = spec is not None and self._launch is spec
+        return current and not self._rolling and self._serving < self._count
+
     async def _again(self, wait: float) -> None:
-        """Start another worker, however often it takes."""
-        while (spec := self._launch) is not None:
+        """Start another worker, however often it takes, while one is lacking."""
+        while True:
             await asyncio.sleep(wait)
-            born = time.monotonic()
+            spec, born = self._launch, time.monotonic()
+            if spec is None or not self._lacks_one_of(spec):
+                return
             try:
                 fresh = await launch(spec)
             except (SealgateError, OSError) as error:
                 self._backoff, wait = self._backoff.ended(time.monotonic() - born)
                 self._say(f"no worker could be started ({error}); trying again in {wait:.1f} s")
                 continue
-            if self._launch is not spec:  # a reload or a stop came in between
-                await _kill(fresh.process)
-                (self._state / fresh.socket).unlink(missing_ok=True)
-                continue
-            self.add(fresh)
-            with contextlib.suppress(SealgateError):
-                await self._announce()
-            return
+            if self._lacks_one_of(spec):
+                self.add(fresh)
+                await self._announced()
+                return
+            # A reload, a stop, or another such task came in between.
+            await discard(fresh, self._state)
+            wait = 0.1

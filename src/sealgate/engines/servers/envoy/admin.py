@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,12 @@ _TIMEOUT = 5.0
 
 
 class AdminSocket:
-    """The directory of the admin socket, which app workers of the same uid must not find.
+    """Where the admin interface is, and the key that opens it: app workers of the same uid must not use it.
 
-    Landlock does not stop connect(2) to a socket whose path is known, and ``/proc/net/unix`` tells every path
-    that was bound. So the directory's name is random, workers cannot list its parent, and Envoy gets it as an
-    open descriptor: the path it binds, ``/proc/self/fd/N/admin.sock``, leads nowhere for others.
+    Neither Landlock nor file modes keep a process of the same uid from connect(2) to a unix socket, and Landlock
+    cannot hide names. So Envoy itself asks for a key: only targets that end in it are answered
+    (`admin.allow_paths`). It is made anew for each start of the keeper and stands in the bootstrap file, which
+    Landlock keeps workers from reading.
 
     Args:
         run: the state directory's ``run``.
@@ -33,37 +33,17 @@ class AdminSocket:
     """
 
     def __init__(self, run: Path, uid: int = -1) -> None:
-        for stale in run.glob("admin-*"):
-            shutil.rmtree(stale, ignore_errors=True)
-        self._folder = run / f"admin-{secrets.token_hex(16)}"
-        self._folder.mkdir(mode=0o700)
+        self.folder = run / "engine"
+        self.key = secrets.token_urlsafe(32)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(mode=0o700)
         if uid >= 0:
-            os.chown(self._folder, uid, -1)
-        self._descriptor = -1
-        if sys.platform == "linux":
-            self._descriptor = os.open(self._folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-
-    @property
-    def path(self) -> Path:
-        """For the keeper."""
-        return self._folder / "admin.sock"
-
-    @property
-    def bound(self) -> str:
-        """For Envoy."""
-        return f"/proc/self/fd/{self._descriptor}/admin.sock" if self.descriptors else str(self.path)
-
-    @property
-    def descriptors(self) -> tuple[int, ...]:
-        """To be inherited by Envoy."""
-        return (self._descriptor,) if self._descriptor >= 0 else ()
+            os.chown(self.folder, uid, -1)
+        self.path = self.folder / "admin.sock"
 
     def remove(self) -> None:
         """Leave nothing behind."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class _Connection(http.client.HTTPConnection):
@@ -79,12 +59,12 @@ class _Connection(http.client.HTTPConnection):
 class Admin:
     """Blocking calls of at most five seconds each; run them in a thread."""
 
-    socket: Path
+    socket: AdminSocket
 
     def _call(self, method: str, target: str) -> bytes:
-        connection = _Connection(self.socket)
+        connection = _Connection(self.socket.path)
         try:
-            connection.request(method, target)
+            connection.request(method, f"{target}{'&' if '?' in target else '?'}key={self.socket.key}")
             response = connection.getresponse()
             body = response.read()
         except (OSError, http.client.HTTPException) as error:

@@ -53,7 +53,7 @@ class Instance:
     @property
     def folder(self) -> Path:
         """The only directory that Envoy writes to: its admin socket is there."""
-        return self._admin.path.parent
+        return self._admin.folder
 
     @property
     def running(self) -> bool:
@@ -96,7 +96,7 @@ class Instance:
         raise EngineRefused("envoy-refused", f"Envoy did not open its listeners: {log}", "report this")
 
     def _render(self, facts: RenderFacts) -> dict[str, bytes]:
-        return render(replace(facts, admin=self._admin.bound))
+        return render(replace(facts, admin_key=self._admin.key))
 
     def needs_restart(self, facts: RenderFacts) -> bool:
         """Would these facts change what Envoy reads at its start only?"""
@@ -142,7 +142,7 @@ class Instance:
     async def spread(self, facts: RenderFacts) -> None:
         """Announce the workers, and wait until Envoy goes by it."""
         self._write({**self._files, **render_endpoints(facts)})
-        if not self.running:
+        if not self.running or not facts.guarded:
             return
         wanted = {worker.socket: "DRAINING" if worker.draining else "HEALTHY" for worker in facts.workers}
         end = asyncio.get_running_loop().time() + _ACCEPT

@@ -158,4 +158,14 @@ def _filters(facts: RenderFacts, *, tls: bool) -> list[Json]:
     # Envoy takes no 0: a limit of none at all lets one byte through to the guard, which refuses it.
     limit = max(1, facts.policy.limits.body)
     size = typed("envoy.extensions.filters.http.body_size_limit.v3.BodySizeLimit", max_request_bytes=limit)
-    return [{"name": "body_size_limit", "typed_config": size}, last]
+    found: list[Json] = [{"name": "body_size_limit", "typed_config": size}]
+    if facts.backend == "wsgi":
+        found.append(_whole_bodies(facts))
+    return [*found, last]
+
+
+def _whole_bodies(facts: RenderFacts) -> Json:
+    """A WSGI worker gets a request when all of it is here, with its length: no thread waits for a sender."""
+    size = max(1, facts.policy.limits.body)
+    config = typed("envoy.extensions.filters.http.buffer.v3.Buffer", max_request_bytes=size)
+    return {"name": "whole_bodies", "typed_config": config}

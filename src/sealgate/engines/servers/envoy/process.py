@@ -22,7 +22,14 @@ __all__ = ["Envoy", "default_environment", "start"]
 _START = 10.0
 _LINE = re.compile(rb"\[[^\]]*\]\[\d+\]\[(\w+)\]\[(\w+)\] (?:\[[^\]]*\] )?(.*)")
 # Said at every start or on every odd handshake, and nothing to act on.
-_QUIET = (b"overload manager", b"There is no configured limit", b"Deprecated", b"deprecated", b"hostname")
+_QUIET = (
+    b"overload manager",
+    b"There is no configured limit",
+    b"Deprecated",
+    b"deprecated",
+    b"hostname",
+    b"ENVOY_SIGTERM",
+)
 
 
 @dataclass(slots=True)
@@ -56,10 +63,10 @@ class Envoy:
         return False
 
     async def end(self) -> None:
-        """End the process; by force after five seconds."""
+        """End the process; by force after three seconds."""
         if self.process.returncode is None:
-            with contextlib.suppress(Exception):
-                await asyncio.to_thread(self.admin.post, "/quitquitquit")
+            with contextlib.suppress(ProcessLookupError):
+                self.process.terminate()
             try:
                 await asyncio.wait_for(self.process.wait(), 3)
             except TimeoutError:
@@ -111,11 +118,10 @@ async def start(
         env=dict(environ),
         stdin=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
-        pass_fds=admin.descriptors,
         preexec_fn=prepare,
     )
     log: list[str] = []
-    envoy = Envoy(process, Admin(admin.path), log, asyncio.create_task(_relay(process, log)))
+    envoy = Envoy(process, Admin(admin), log, asyncio.create_task(_relay(process, log)))
     try:
         await _until_ready(envoy)
     except BaseException:

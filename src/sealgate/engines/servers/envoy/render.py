@@ -8,6 +8,7 @@ from sealgate.engines.facts import RenderFacts
 from sealgate.engines.servers.envoy.clusters import clusters, endpoints
 from sealgate.engines.servers.envoy.facts import FOLDER, Json, typed
 from sealgate.engines.servers.envoy.listeners import listeners
+from sealgate.engines.servers.envoy.overload import overload_manager
 from sealgate.engines.servers.envoy.tls import secrets
 
 __all__ = ["BOOTSTRAP", "render", "render_endpoints"]
@@ -36,7 +37,7 @@ def render(facts: RenderFacts) -> dict[str, bytes]:
 
 
 def _limits(facts: RenderFacts) -> Json:
-    """The bound on open connections, as a runtime value: the overload manager would read it at the start only."""
+    """The bound on open connections, as a runtime value: the overload manager reads it at the start only."""
     layer = {"overload.global_downstream_max_connections": facts.policy.limits.connections}
     return typed("envoy.service.runtime.v3.Runtime", name="limits", layer=layer)
 
@@ -62,9 +63,12 @@ def _bootstrap(facts: RenderFacts) -> Json:
         "node": {"id": "sealgate", "cluster": "sealgate"},
         "admin": {
             "address": {"pipe": {"path": facts.admin, "mode": 0o600}},
+            # No target is "-": without a key nobody is let in.
+            "allow_paths": [{"suffix": f"key={facts.admin_key}"} if facts.admin_key else {"exact": "-"}],
             # Or a full house would lock the keeper out too.
             "ignore_global_conn_limit": True,
         },
         "dynamic_resources": {"lds_config": source("lds"), "cds_config": source("cds")},
         "layered_runtime": {"layers": layers},
+        "overload_manager": overload_manager(facts.memory),
     }
