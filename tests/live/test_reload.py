@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import socket
 import ssl
@@ -177,7 +179,7 @@ def refused(served: Served) -> str:
     served.reload()
     said = served.err[begin:]
     assert "not reloaded" in said
-    assert "Traceback" not in said.replace("Traceback (most recent call last):\n  File \"", "Traceback", 0) or "app-not" in said
+    assert "Traceback" not in said
     return said
 
 
@@ -193,7 +195,8 @@ def test_a_bad_policy_changes_nothing(own: Served) -> None:
     good = own.policy.read_text()
     own.policy.write_text(good + "\n[limits]\nbodyy = 3\nconnections = 0\n")
     said = refused(own)
-    assert "limits.bodyy" in said and "limits.connections" in said
+    assert "limits.bodyy" in said
+    assert "limits.connections" in said
     kept.check()
     own.policy.write_text(good)
     back(own)
@@ -206,7 +209,9 @@ def test_an_app_that_no_longer_imports_changes_nothing(own: Served) -> None:
     names = own.tables["site"]["names"]
     own.rewrite(site={"names": [*names, "orders.test"]})
     said = refused(own)
-    assert "app-not-importable" in said and "half written" in said and "mine.py" in said
+    assert "app-not-importable" in said
+    assert "half written" in said
+    assert 'mine.py", line 2' in said
     kept.check()
     code(own).write_text(APP.format(answer="mended"))
     own.rewrite(site={"names": names})
@@ -220,7 +225,9 @@ def test_a_taken_port_changes_nothing(own: Served) -> None:
         port = taken.getsockname()[1]
         own.rewrite(listen={"https": [f"{own.host}:{own.https}", f"{own.host}:{port}"]})
         said = refused(own)
-        assert "port-taken" in said and f":{port}" in said and "(pid " in said
+        assert "port-taken" in said
+        assert f":{port} is taken by" in said
+        assert "(pid " in said
         kept.check()
     back(own)
     assert fingerprint(own, port) == fingerprint(own)
@@ -253,8 +260,6 @@ def test_a_reload_ends_a_crash_loop(own: Served) -> None:
     good = code(own).read_text()
     code(own).write_text("import os\nos._exit(3)\n")
     (worker,) = own.children("sealgate.runtime.worker")
-    import os
-
     os.kill(worker, signal.SIGKILL)
     own.wait_for(lambda: own.err.count("no worker could be started") >= 2)
     assert get(own).status_code == 503
@@ -266,11 +271,24 @@ def test_a_reload_ends_a_crash_loop(own: Served) -> None:
     assert len(own.children("sealgate.runtime.worker")) == 1
 
 
-def test_connections_limit_needs_a_restart_and_says_so(steady: Served) -> None:
-    kept = Kept(steady)
-    steady.rewrite(limits={"connections": 99})
-    assert "reload-needs-restart" in refused(steady)
-    kept.check()
+def accepted(served: Served, tries: int) -> int:
+    """How many connections at once get an answer."""
+    with contextlib.ExitStack() as stack:
+        answered = 0
+        for _ in range(tries):
+            with contextlib.suppress(OSError):
+                tls = stack.enter_context(served.connect())
+                tls.sendall(f"GET / HTTP/1.1\r\nHost: {served.host}\r\n\r\n".encode())
+                answered += bool(tls.recv(4096))
+        return answered
+
+
+def test_the_limit_of_connections_takes_effect(steady: Served) -> None:
+    for limit in (3, 6):
+        steady.rewrite(limits={"connections": limit})
+        steady.reload()
+        steady.wait_for(lambda: accepted(steady, 9) == limit)  # noqa: B023
     steady.tables.pop("limits")
     steady.rewrite()
-    back(steady)
+    steady.reload()
+    steady.wait_for(lambda: accepted(steady, 20) == 20)

@@ -22,10 +22,10 @@ _TIMEOUT = 5.0
 class AdminSocket:
     """Where the admin interface is, and the key that opens it: app workers of the same uid must not use it.
 
-    Neither Landlock nor file modes keep a process of the same uid from connect(2) to a unix socket, and Landlock
-    cannot hide names. So Envoy itself asks for a key: only targets that end in it are answered
-    (`admin.allow_paths`). It is made anew for each start of the keeper and stands in the bootstrap file, which
-    Landlock keeps workers from reading.
+    Neither Landlock nor file modes keep a process of the same uid from connect(2) to a unix socket, and
+    Landlock hides no names. So Envoy itself asks for a key: only targets that end in it are answered
+    (`admin.allow_paths`). It is made anew for each start of the keeper and stands in the bootstrap file,
+    which Landlock keeps workers from reading.
 
     Args:
         run: the state directory's ``run``.
