@@ -112,20 +112,29 @@ def _either(choices: tuple[Any, ...]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 
+_SIZES = ((1024**3, 1024**3, "GiB"), (1024**2, 1024**2, "MiB"), (1024, 1024, "KiB"))
+# In milliseconds, and from where on: "60s" and "90s", not "1m" and "1.5m".
+_DURATIONS = (
+    (86_400_000, 86_400_000, "d"),
+    (3_600_000, 3_600_000, "h"),
+    (60_000, 120_000, "m"),
+    (1000, 1000, "s"),
+)
+
+
 def _bound_text(value: float, how: str) -> str:
     if how == "size":
-        return _scaled(value, ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")), "B")
+        return _scaled(int(value), _SIZES, "B")
     if how == "duration":
-        milliseconds = round(value * 1000)
-        return _scaled(milliseconds, ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")), "ms")
+        return _scaled(round(value * 1000), _DURATIONS, "ms")
     return str(value)
 
 
-def _scaled(value: float, units: tuple[tuple[int, str], ...], smallest: str) -> str:
-    for factor, unit in units:
-        if value >= factor and value % factor == 0:
-            return f'"{int(value // factor)}{unit}"'
-    return f'"{int(value)}{smallest}"'
+def _scaled(value: int, units: tuple[tuple[int, int, str], ...], smallest: str) -> str:
+    for factor, least, unit in units:
+        if value >= least and value % factor == 0:
+            return f'"{value // factor}{unit}"'
+    return f'"{value}{smallest}"'
 
 
 def written(shape: Shape, value: Any) -> str:  # noqa: ANN401 - any value of a policy

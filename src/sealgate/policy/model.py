@@ -185,6 +185,7 @@ class Policy(Model):
     """One site's whole policy. ``Policy()`` is valid and strict."""
 
     version: Annotated[StrictInt, Field(ge=1, le=1)] = 1
+    """The format of this file."""
     site: Site = Site()
     listen: Listen = Listen()
     certificate: Certificate = Certificate()
