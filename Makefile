@@ -59,6 +59,7 @@ lint: $(VENV)/.ready ## ruff, mypy, import-linter, and what tools/check_reposito
 	run $(BIN)/mypy; \
 	run $(BIN)/lint-imports; \
 	run $(BIN)/python tools/check_repository.py; \
+	run $(BIN)/python tools/reference.py --check; \
 	exit $$status
 
 .PHONY: format
