@@ -10,7 +10,7 @@ from sealgate.errors import PolicyError
 from sealgate.policy.fields import shape_of
 from sealgate.policy.load import loads
 from sealgate.policy.model import Endpoint, Model, Policy
-from sealgate.policy.overrides import read_overrides, variable
+from sealgate.policy.overrides import Override, read_overrides, variable
 from sealgate.policy.secrets import SecretRef
 
 
@@ -108,6 +108,17 @@ def test_a_variable_of_nothing_known() -> None:
 )
 def test_what_is_no_policy_key_is_left_alone(name: str) -> None:
     assert policy(**{name: "tcp://10.0.0.1"}) == Policy()
+
+
+def test_the_call_wins_over_the_environment_and_is_named() -> None:
+    call = [Override(("site", "app"), "APP", "c:d"), Override(("site", "upstream"), "--upstream", "")]
+    environ = {"SEALGATE_SITE__APP": "a:b", "SEALGATE_SITE__UPSTREAM": "http://h"}
+    loaded = loads("", path=Path("/p/sealgate.toml"), environ=environ, arguments=call)
+    assert (loaded.policy.site.app, loaded.policy.site.upstream) == ("c:d", "")
+    assert loaded.sources["site.app"] == "APP"
+    wrong = [Override(("site", "app"), "APP", "a b")]
+    with pytest.raises(PolicyError, match=r"the call has a mistake: site\.app \(APP\): found"):
+        loads("", path=Path("/p/sealgate.toml"), environ={}, arguments=wrong)
 
 
 @pytest.mark.parametrize("value", ["[1", "[" * 100_000, '["a b"]'])

@@ -12,6 +12,7 @@ import click
 from sealgate.cli._options import Context, common_options, load_context
 from sealgate.errors import AppError
 from sealgate.policy.load import Loaded, load
+from sealgate.policy.overrides import Override
 
 __all__ = ["command"]
 
@@ -41,8 +42,13 @@ def command(
     overrides = _overrides(app, upstream, engine)
 
     def reload() -> Loaded:
-        environ = {**os.environ, **overrides}
-        return load(config, environ=environ, euid=os.geteuid(), missing_ok=config is None)
+        return load(
+            config,
+            environ=os.environ,
+            euid=os.geteuid(),
+            missing_ok=config is None,
+            arguments=overrides,
+        )
 
     loaded = reload()
     if not (loaded.policy.site.app or loaded.policy.site.upstream):
@@ -52,16 +58,16 @@ def command(
     _serve(context, loaded, reload, folder=Path.cwd() if app else loaded.base, untested=engine_untested)
 
 
-def _overrides(app: str | None, upstream: str | None, engine: str | None) -> dict[str, str]:
-    """The call's own words, laid over the policy like environment overrides."""
-    found: dict[str, str] = {}
-    if app is not None:
-        found |= {"SEALGATE_SITE__APP": app, "SEALGATE_SITE__UPSTREAM": ""}
-    if upstream is not None:
-        found |= {"SEALGATE_SITE__UPSTREAM": upstream, "SEALGATE_SITE__APP": app or ""}
+def _overrides(app: str | None, upstream: str | None, engine: str | None) -> tuple[Override, ...]:
+    """The call's own words, laid over file and environment; a mistake in them names the argument."""
+    found: list[Override] = []
+    if app is not None or upstream is not None:
+        # Naming one backend takes back the other; naming both is the contradiction that it is.
+        found.append(Override(("site", "app"), "APP", app or ""))
+        found.append(Override(("site", "upstream"), "--upstream", upstream or ""))
     if engine is not None:
-        found["SEALGATE_SITE__ENGINE"] = engine
-    return found
+        found.append(Override(("site", "engine"), "--engine", engine))
+    return tuple(found)
 
 
 def _serve(

@@ -8,7 +8,7 @@ aside so that the combinations of all others are still judged.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,14 @@ class Loaded:
     sources: Mapping[str, str]
 
 
-def load(path: Path | None, *, environ: Mapping[str, str], euid: int, missing_ok: bool = False) -> Loaded:
+def load(
+    path: Path | None,
+    *,
+    environ: Mapping[str, str],
+    euid: int,
+    missing_ok: bool = False,
+    arguments: Sequence[Override] = (),
+) -> Loaded:
     """Load and judge a policy.
 
     Args:
@@ -57,6 +64,7 @@ def load(path: Path | None, *, environ: Mapping[str, str], euid: int, missing_ok
         environ: where ``SEALGATE_<TABLE>__<KEY>`` overrides are looked for.
         euid: with 0, a file that others than root may change is refused.
         missing_ok: an absent file is the empty (strict) policy.
+        arguments: keys that the call itself sets; they win over the environment.
 
     Raises:
         PolicyError: ``policy-missing``, ``policy-unreadable``, ``policy-insecure``, ``policy-syntax``,
@@ -68,24 +76,27 @@ def load(path: Path | None, *, environ: Mapping[str, str], euid: int, missing_ok
     except PolicyError as error:
         if error.code != "policy-missing" or not missing_ok:
             raise
-        policy, sources = _judge(Document({}, Positions({})), environ, name="the policy")
+        policy, sources = _judge(Document({}, Positions({})), environ, arguments, name="the policy")
         return Loaded(policy, None, where.parent, sources)
-    return loads(text, path=where, environ=environ)
+    return loads(text, path=where, environ=environ, arguments=arguments)
 
 
-def loads(text: str, *, path: Path, environ: Mapping[str, str]) -> Loaded:
+def loads(text: str, *, path: Path, environ: Mapping[str, str], arguments: Sequence[Override] = ()) -> Loaded:
     """Judge a text as the policy that would stand at ``path`` (absolute); no file is touched.
 
     Raises:
         PolicyError: ``policy-syntax``, ``policy-invalid``.
     """
     name = printable(path.name)
-    policy, sources = _judge(parse(text, name=name), environ, name=name)
+    policy, sources = _judge(parse(text, name=name), environ, arguments, name=name)
     return Loaded(policy, path, path.parent, sources)
 
 
-def _judge(document: Document, environ: Mapping[str, str], *, name: str) -> tuple[Policy, dict[str, str]]:
+def _judge(
+    document: Document, environ: Mapping[str, str], arguments: Sequence[Override], *, name: str
+) -> tuple[Policy, dict[str, str]]:
     overrides, problems = read_overrides(_ROOT, environ)
+    overrides += arguments
     data = copy.deepcopy(document.data)
     origins: dict[KeyPath, str] = {o.path: o.variable for o in overrides if _lay(data, o)}
     describer = Describer(_ROOT, data, document.positions, origins)
@@ -169,9 +180,11 @@ def _touches(key: str, bad: str) -> bool:
 
 def _invalid(name: str, problems: list[Problem]) -> PolicyError:
     problems = sorted(problems, key=lambda p: (p.line is None, p.line or 0))
-    # An override's mistake is in the environment, not in the file.
-    inside = any(not p.origin for p in problems)
-    place = name if inside else "the environment"
+    place = name
+    if all(problem.origin for problem in problems):
+        # Nothing is wrong in the file: name what is.
+        theirs = all(p.origin == "environment" or p.origin.startswith("SEALGATE_") for p in problems)
+        place = "the environment" if theirs else "the call"
     if len(problems) == 1:
         fact, them = f"{place} has a mistake: {problems[0]}", "it"
     else:

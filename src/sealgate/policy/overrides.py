@@ -33,7 +33,13 @@ _WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """One key set from the environment; ``value`` is what TOML would have given."""
+    """One key set elsewhere than in the file.
+
+    Attributes:
+        path: of the key.
+        variable: the environment variable, or the command line's own name for it (``--upstream``).
+        value: what TOML would have given.
+    """
 
     path: tuple[str, ...]
     variable: str
