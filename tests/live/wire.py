@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import h2.events
 import h2.exceptions
 import h2.settings
 
-from tests.live.served import Served
+from tests.live.served import Served, serve
 
 Fields = list[tuple[str, str]]
 
@@ -51,13 +52,14 @@ class Answer:
         return str(self.problem["type"]).rpartition(":")[2]
 
 
-def read_until_closed(sock: socket.socket, *, silence: float = 0.5) -> bytes:
-    """What comes until the peer closes or says nothing for a while."""
+def read_until_closed(sock: socket.socket, *, silence: float = 5.0, settle: float = 0.2) -> bytes:
+    """What comes until the peer closes, says nothing for `silence` seconds, or no more for `settle` seconds."""
     sock.settimeout(silence)
     data = b""
     try:
         while piece := sock.recv(65536):
             data += piece
+            sock.settimeout(settle)
     except OSError:  # silence, or a reset
         pass
     return data
@@ -100,18 +102,18 @@ def _chunks(rest: bytes) -> tuple[bytes, bytes, bool]:
         body, rest = body + rest[:size], rest[size + 2 :]
 
 
-def tell(served: Served, data: bytes, *, silence: float = 0.5) -> list[Answer]:
+def tell(served: Served, data: bytes, *, settle: float = 0.2) -> list[Answer]:
     """Send these bytes over TLS as HTTP/1.1, and read all answers."""
     with served.connect() as tls:
         tls.sendall(data)
-        return parse(read_until_closed(tls, silence=silence))
+        return parse(read_until_closed(tls, settle=settle))
 
 
-def tell_plain(served: Served, data: bytes, *, silence: float = 0.5) -> list[Answer]:
+def tell_plain(served: Served, data: bytes) -> list[Answer]:
     """The same on the plain port."""
     with socket.create_connection((served.host, served.http), timeout=20) as sock:
         sock.sendall(data)
-        return parse(read_until_closed(sock, silence=silence))
+        return parse(read_until_closed(sock))
 
 
 def get(host: str, path: str = "/", *fields: str, method: str = "GET", close: bool = True) -> bytes:
@@ -184,7 +186,12 @@ class H2:
         if not data:
             self.ended = True
             return False
-        for event in self.wire.receive_data(data):
+        try:
+            events = self.wire.receive_data(data)
+        except h2.exceptions.ProtocolError:  # this library takes nothing in after GOAWAY
+            self.ended = True
+            return False
+        for event in events:
             self._take(event)
         self.flush_quietly()
         return True
@@ -249,8 +256,27 @@ class Witness:
         return [json.loads(line) for line in self.path.read_text().splitlines()]
 
     def since(self, mark: int) -> list[dict[str, Any]]:
-        return self.lines()[mark:]
+        """Whole requests; one whose body broke off was called and told so, and may be recorded late."""
+        return [line for line in self.lines()[mark:] if not line.get("broken")]
 
     @property
     def mark(self) -> int:
         return len(self.lines())
+
+    def wait_for(self, served: Served, path: str, name: str) -> dict[str, Any]:
+        """The line of this path and name, once it is there."""
+
+        def found() -> list[dict[str, Any]]:
+            return [line for line in self.lines() if (line["path"], line.get("name", line.get("query"))) == (path, name)]
+
+        served.wait_for(found)
+        return found()[0]
+
+
+@contextmanager
+def witnessed(folder: Path, *, app: str = "witness:app", **tables: Any) -> Iterator[tuple[Served, Witness]]:
+    """A running Sealgate whose app records what reaches it."""
+    record = folder / "app" / "witness.jsonl"  # not beside the state directory: the app may not write there
+    record.parent.mkdir()
+    with serve(folder, app=app, env={"WITNESS": str(record)}, **tables) as served:
+        yield served, Witness(record)

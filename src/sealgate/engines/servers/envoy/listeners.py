@@ -6,7 +6,7 @@ from sealgate.engines.facts import RenderFacts
 from sealgate.engines.servers.envoy.access_log import access_log
 from sealgate.engines.servers.envoy.facts import Json, seconds, typed
 from sealgate.engines.servers.envoy.replies import local_replies
-from sealgate.engines.servers.envoy.routes import https_routes, plain_routes
+from sealgate.engines.servers.envoy.routes import WHOLE_BODIES, https_routes, plain_routes
 from sealgate.engines.servers.envoy.spoofing import removals
 from sealgate.engines.servers.envoy.tls import downstream
 from sealgate.policy.model import Endpoint
@@ -168,4 +168,4 @@ def _whole_bodies(facts: RenderFacts) -> Json:
     """A WSGI worker gets a request when all of it is here, with its length: no thread waits for a sender."""
     size = max(1, facts.policy.limits.body)
     config = typed("envoy.extensions.filters.http.buffer.v3.Buffer", max_request_bytes=size)
-    return {"name": "whole_bodies", "typed_config": config}
+    return {"name": WHOLE_BODIES, "typed_config": config}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from sealgate.engines.facts import RenderFacts
 from sealgate.engines.servers.envoy.clusters import APP, APP_UPGRADES
-from sealgate.engines.servers.envoy.facts import Json, seconds
+from sealgate.engines.servers.envoy.facts import Json, seconds, typed
 from sealgate.engines.servers.envoy.hosts import WELL_FORMED_HOST, loopback_pattern, site_hosts
 from sealgate.policy.path import CANONICAL_PATH_RE2, CARRIED_PATH_RE2
 
-__all__ = ["field", "header_is", "https_routes", "plain_routes"]
+__all__ = ["WHOLE_BODIES", "field", "header_is", "https_routes", "plain_routes"]
+
+WHOLE_BODIES = "whole_bodies"
+"""Name of the filter that holds a WSGI request until all of it is here."""
 
 _HSTS = "strict-transport-security"
 
@@ -99,7 +102,17 @@ def https_routes(facts: RenderFacts) -> Json:
         served = [*_with(served, local, response=short), *_with(served, response=(field(_HSTS, facts.hsts),))]
     else:
         served = _with(served, response=(field(_HSTS, facts.hsts),))
+    served = [_no_tunnel(facts), *served]
     return _table("https", served, _request_fields(facts), _response_fields(facts))
+
+
+def _no_tunnel(facts: RenderFacts) -> Json:
+    """CONNECT is refused at once: no route with a path would match it, and its body would be waited for."""
+    route: Json = {"match": {"connect_matcher": {}}, **_answer(400)}
+    if facts.backend == "wsgi":
+        message = "envoy.extensions.filters.http.buffer.v3.BufferPerRoute"
+        route["typed_per_filter_config"] = {WHOLE_BODIES: typed(message, disabled=True)}
+    return route
 
 
 def _request_fields(facts: RenderFacts) -> list[Json]:
