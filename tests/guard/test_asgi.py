@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.guard.exchange import REQUEST_ID, SITE, Log, call_asgi, compiled, reply_of, scope
-from tests.guard.test_headers import SPOOFABLE, THE_APPS_OWN, spellings
 
 from sealgate.guard import asgi
 from sealgate.guard.asgi import Guard
 from sealgate.guard.client import Client
 from sealgate.guard.sources import EnvoySource
+from tests.guard.exchange import REQUEST_ID, SITE, Log, call_asgi, compiled, reply_of, scope
+from tests.guard.test_headers import SPOOFABLE, THE_APPS_OWN, spellings
 
 CONNECT = {"type": "websocket.connect"}
 
@@ -82,6 +82,8 @@ DENIED = [
     ({"host": b"\xff"}, 421, "unknown-host", "host"),
     ({"host": None}, 421, "unknown-host", "host"),
     ({"headers": [(b"host", b"api.example.com")]}, 421, "unknown-host", "host"),
+    ({"method": "POST", "headers": [(b"content-length", b"1048577")]}, 413, "body-too-large", "body-limit"),
+    ({"method": "POST", "headers": [(b"content-length", b"1")] * 2}, 413, "body-too-large", "body-limit"),
     ({"address": None}, 500, "internal-error", "engine-facts-missing"),
     ({"headers": [(b"sealgate-address", b"192.0.2.8:1")]}, 500, "internal-error", "engine-facts-missing"),
     ({"headers": [(b"sealgate-path", b"/orders")]}, 500, "internal-error", "engine-facts-missing"),

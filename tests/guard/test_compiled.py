@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.guard.exchange import SITE, compiled
 
 from sealgate.errors import StateError
 from sealgate.guard.compiled import Compiled, compile_policy
 from sealgate.policy.model import Policy
+from tests.guard.exchange import SITE, compiled
 
 GOOD: dict[str, Any] = json.loads(SITE.to_json())
 

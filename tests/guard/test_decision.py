@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from tests.guard.exchange import SITE
 
 from sealgate.guard.client import Client
 from sealgate.guard.decision import (
@@ -16,6 +15,7 @@ from sealgate.guard.decision import (
     Facts,
     decide,
 )
+from tests.guard.exchange import SITE, compiled
 
 CLIENT = Client("192.0.2.1")
 
@@ -48,3 +48,21 @@ def test_the_method_matters_for_an_asterisk() -> None:
 def test_what_is_ours_is_a_500_and_what_is_the_callers_is_not() -> None:
     assert {deny.problem.status for deny in (UNJUDGED, PATH_MISMATCH, UNSPOOLED)} == {500}
     assert BODY_TOO_LARGE.problem.status == 413
+
+
+@pytest.mark.parametrize("length", ("", "0", "10"))
+def test_a_body_within_the_limit(length: str) -> None:
+    site = compiled(limits={"body": "10B"})
+    assert isinstance(decide(site, Facts(CLIENT, "POST", "localhost", "/", length)), Allow)
+
+
+@pytest.mark.parametrize("length", ("11", "9" * 30, "-1", "+1", "1,1", " 1", "1_0", "x", "\u0661"))
+def test_a_body_over_the_limit_or_of_no_length_at_all(length: str) -> None:
+    site = compiled(limits={"body": "10B"})
+    assert decide(site, Facts(CLIENT, "POST", "localhost", "/", length)) == BODY_TOO_LARGE
+
+
+def test_a_limit_of_nothing_lets_nothing_through() -> None:
+    site = compiled(limits={"body": "0B"})
+    assert decide(site, Facts(CLIENT, "POST", "localhost", "/", "1")) == BODY_TOO_LARGE
+    assert isinstance(decide(site, Facts(CLIENT, "POST", "localhost", "/", "0")), Allow)

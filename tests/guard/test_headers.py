@@ -88,7 +88,7 @@ def test_other_fields_stay(name: str) -> None:
         ("FORWARDED", False),
     ),
 )
-def test_variables_that_are_no_fields(name: str, spoofable: bool) -> None:  # noqa: FBT001 - a table
+def test_variables_that_are_no_fields(name: str, spoofable: bool) -> None:
     assert is_spoofable_variable(name) == spoofable
 
 

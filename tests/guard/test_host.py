@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.guard.exchange import compiled
 
 from sealgate.guard.compiled import Compiled
 from sealgate.guard.host import is_site_host
+from tests.guard.exchange import compiled
 
 SITE = compiled(
     site={"names": ["api.example.com", "*.example.org", "192.0.2.1", "2001:db8::1", "münchen.example"]},

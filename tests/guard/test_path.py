@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sealgate.guard.path import NotCanonical, Target, judge_target
-from sealgate.policy.path import CANONICAL_PATH_RE2
+from sealgate.policy.path import CANONICAL_PATH_RE2, CARRIED_PATH_RE2
 
 ENGINE = re2.compile(CANONICAL_PATH_RE2)
 PYTHON = re.compile(CANONICAL_PATH_RE2)
@@ -174,6 +174,19 @@ def test_what_is_judged_is_what_every_server_decodes(raw: str) -> None:
         assert "" not in segments[1:-1]
         assert target.path.count("/") == path.count("/")
         assert "\\" not in target.path
+
+
+@given(TARGETS)
+def test_every_canonical_path_can_be_handed_to_a_worker(raw: str) -> None:
+    if isinstance(judge_target("GET", raw), Target):
+        assert re2.fullmatch(CARRIED_PATH_RE2, raw)
+
+
+@pytest.mark.parametrize(
+    "raw", ("/a<b", "/a>b", "/a`b", '/a"b', "/a b", "/a\x7f", "/\xe9", '/?"', "/?<", "/?>", "/?\x80")
+)
+def test_what_a_worker_would_reset_on_cannot(raw: str) -> None:
+    assert not re2.fullmatch(CARRIED_PATH_RE2, raw.encode("latin-1"))
 
 
 def test_the_expression_is_within_what_engines_take() -> None:

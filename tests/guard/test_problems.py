@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.guard.exchange import REQUEST_ID
 
 from sealgate.guard.problems import answer
 from sealgate.policy.problems import PROBLEMS, problem
+from tests.guard.exchange import REQUEST_ID
 
 PAGES = Path(__file__).parents[2] / "docs" / "problems"
 

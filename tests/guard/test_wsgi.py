@@ -11,13 +11,13 @@ import falcon
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.guard.exchange import REQUEST_ID, SITE, Log, call_wsgi, compiled, environ
-from tests.guard.test_headers import SPOOFABLE, spellings
 
 from sealgate.guard import wsgi
 from sealgate.guard.client import Client
 from sealgate.guard.sources import EnvoySource
 from sealgate.guard.wsgi import Guard
+from tests.guard.exchange import REQUEST_ID, SITE, Log, call_wsgi, compiled, environ
+from tests.guard.test_headers import SPOOFABLE, spellings
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 START = ("200 OK", [("Content-Type", "text/plain")])
@@ -73,6 +73,7 @@ def test_what_the_app_sees() -> None:
         ({"target": "/caf\xc3\xa9"}, 400, "path-not-canonical", "no-leading-slash"),
         ({"host": "evil.example"}, 421, "unknown-host", "host"),
         ({"host": None}, 421, "unknown-host", "host"),
+        ({"CONTENT_LENGTH": "1048577", "method": "POST"}, 413, "body-too-large", "body-limit"),
         ({"address": None}, 500, "internal-error", "engine-facts-missing"),
         ({"address": "nonsense"}, 500, "internal-error", "engine-facts-missing"),
         ({"PATH_INFO": "/admin"}, 500, "internal-error", "path-mismatch"),
@@ -192,7 +193,7 @@ def test_a_list_is_handed_on_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("chunked", (False, True))
-def test_generators_stream_and_are_closed(chunked: bool) -> None:  # noqa: FBT001 - a table
+def test_generators_stream_and_are_closed(chunked: bool) -> None:
     events: list[str] = []
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:

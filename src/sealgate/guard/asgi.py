@@ -67,7 +67,8 @@ class Guard:
             return
         origin, target = told
         method = scope.get("method", "GET")  # a WebSocket begins with a GET
-        facts = Facts(origin.client, method, _only(headers, b"host"), target)
+        length = b",".join([value for name, value in headers if name == b"content-length"]).decode("latin-1")
+        facts = Facts(origin.client, method, _only(headers, b"host"), target, length)
         decision = decide(self._compiled, facts)
         if isinstance(decision, Deny):
             await self._refuse(decision, facts, scope, receive, send)

@@ -30,6 +30,7 @@ __all__ = [
 
 _UNKNOWN_HOST = problem("unknown-host")
 _NOT_CANONICAL = problem("path-not-canonical")
+_LONGEST_NUMBER = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +38,14 @@ class Facts:
     """What is known about a request.
 
     ``host`` is the Host field's value, empty where there is none or more than one. ``target`` is the raw
-    target as received, as latin-1.
+    target as received, as latin-1. ``length`` is the Content-Length in decimal, empty where there is none.
     """
 
     client: Client
     method: str
     host: str
     target: str
+    length: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,4 +84,11 @@ def decide(compiled: Compiled, facts: Facts) -> Allow | Deny:
     target = judge_target(facts.method, facts.target)
     if isinstance(target, NotCanonical):
         return Deny(_NOT_CANONICAL, target.reason)
+    if facts.length and not _fits(facts.length, compiled.body_limit):
+        return BODY_TOO_LARGE
     return Allow(facts.client, target.path, target.query)
+
+
+def _fits(length: str, limit: int) -> bool:
+    """Is it a number, and not above the limit? The engine counts too; it takes no limit of 0, for one."""
+    return len(length) <= _LONGEST_NUMBER and length.isascii() and length.isdigit() and int(length) <= limit

@@ -67,7 +67,8 @@ class Guard:
             return self._refuse(UNJUDGED, None, environ, start_response)
         origin, target = told
         compiled = self._compiled
-        facts = Facts(origin.client, environ["REQUEST_METHOD"], environ.get("HTTP_HOST", ""), target)
+        length = environ.get("CONTENT_LENGTH", "")
+        facts = Facts(origin.client, environ["REQUEST_METHOD"], environ.get("HTTP_HOST", ""), target, length)
         decision = decide(compiled, facts)
         if isinstance(decision, Deny):
             return self._refuse(decision, facts, environ, start_response)
@@ -85,11 +86,7 @@ class Guard:
         environ["HTTPS"] = "on"
         environ["wsgi.url_scheme"] = "https"
         environ["sealgate.client"] = origin.client
-        if (
-            facts.method in _BODILESS
-            or environ.get("CONTENT_LENGTH")
-            or not environ.get("wsgi.input_terminated")
-        ):
+        if length or facts.method in _BODILESS or not environ.get("wsgi.input_terminated"):
             return self._app(environ, start_response)
         return self._call_with_length(facts, environ, start_response)
 
