@@ -42,5 +42,8 @@ CANONICAL_PATH_RE2 = rf"/(?:{_SEGMENT}(?:/{_SEGMENT})*/?)?(?:\?[!$-;=?-~]*)?"
 """Matches the whole of a canonical ``:path``. ASCII only; no anchors; for a *full* match."""
 
 CARRIED_PATH_RE2 = r"[!#-;=@-_a-~]*(?:\?[!#-;=?-~]*)?"
-"""Matches the whole of a ``:path`` that app workers can be handed at all: at any other byte their HTTP parser
-resets the stream, or closes the connection that other requests share, before the guard could say what is wrong."""
+"""Matches the whole of a ``:path`` that app workers can be handed at all.
+
+At any other byte their HTTP parser resets the stream, or closes the connection that other requests share,
+before the guard could say what is wrong.
+"""
