@@ -23,14 +23,11 @@ $(VENV)/.demo: constraints.txt pyproject.toml tools/setup-venv
 	tools/setup-venv $(VENV) gateway falcon
 	touch $@
 
-.make/system: tools/apt-packages.txt tools/setup-system
-	tools/setup-system
-	mkdir -p $(@D) && touch $@
-
-# The system first: python3-venv, which the environment needs, is one of its packages.
+# The system first: python3-venv, which the environment needs, is one of its packages. No stamp for it: looking is
+# quick, and a server that was removed since must be named.
 .PHONY: ready
 ready:
-	@$(MAKE) --no-print-directory .make/system
+	@tools/setup-system
 	@$(MAKE) --no-print-directory $(VENV)/.ready
 
 .PHONY: demo

@@ -6,9 +6,15 @@ A missing server, an old kernel, a package that is not installed: each must be s
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
+
+# No deadline: several runs may share two cores. In CI always the same examples: a failure is the change's.
+settings.register_profile("sealgate", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("sealgate")
 
 
 def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
