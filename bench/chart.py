@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["draw"]
 
-_WIDTH = 860
-_LABELS = 230
-_NUMBERS = 130
+_WIDTH = 940
+_LABELS = 280
+_NUMBERS = 150
 _BAR = 16
 _STEP = 26
 _HEAD = 54
