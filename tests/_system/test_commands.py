@@ -7,7 +7,9 @@ from sealgate._system.commands import find, run
 
 
 def test_output_and_status_are_told() -> None:
-    ended = run([sys.executable, "-c", "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)"])
+    ended = run(
+        [sys.executable, "-c", "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)"]
+    )
     assert ended.status == 3
     assert sorted(ended.output.split()) == ["err", "out"]
 

@@ -60,7 +60,8 @@ class TestWriteAtomic:
             import os, sys
             from pathlib import Path
             from sealgate._system.files import write_atomic
-            write_atomic(Path(sys.argv[1]), b"new", step=lambda name: os._exit(9) if name == sys.argv[2] else None)
+            die = lambda name: os._exit(9) if name == sys.argv[2] else None
+            write_atomic(Path(sys.argv[1]), b"new", step=die)
         """
         assert python(code, path, step).returncode == 9
         assert path.read_bytes() == (b"new" if step == "sync-directory" else b"old")
@@ -127,7 +128,9 @@ class TestTranslated:
         assert str(tmp_path) in str(caught.value)
 
     @pytest.mark.parametrize(("options", "code"), [("size=64k", "state-full"), ("ro", "state-read-only")])
-    def test_a_real_full_and_a_real_read_only_file_system(self, tmp_path: Path, options: str, code: str) -> None:
+    def test_a_real_full_and_a_real_read_only_file_system(
+        self, tmp_path: Path, options: str, code: str
+    ) -> None:
         script = textwrap.dedent("""
             import sys
             from pathlib import Path
@@ -143,7 +146,7 @@ class TestTranslated:
                 print(error.code, old.decode(), [one.name for one in path.parent.iterdir()])
         """)
         mount = f'mount -t tmpfs -o {options} tmpfs "$1" && exec "$2" -c "$3" "$1" "$4"'
-        words = ["unshare", "-rm", "sh", "-c", mount, "sh", tmp_path, sys.executable, script, code]
+        words = ["unshare", "-rm", "sh", "-c", mount, "sh", str(tmp_path), sys.executable, script, code]
         done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
         expected = f"{code} old ['f']" if code == "state-full" else f"{code}  []"
         assert done.stdout.strip("\n") == expected, done.stderr
@@ -163,7 +166,8 @@ class TestSwapLink:
             import os, sys
             from pathlib import Path
             from sealgate._system.files import swap_link
-            swap_link(Path(sys.argv[1]), "new", step=lambda name: os._exit(9) if name == sys.argv[2] else None)
+            die = lambda name: os._exit(9) if name == sys.argv[2] else None
+            swap_link(Path(sys.argv[1]), "new", step=die)
         """
         assert python(code, tmp_path / "link", step).returncode == 9
         assert str((tmp_path / "link").readlink()) == "old"
@@ -237,13 +241,22 @@ class TestPermissions:
                     print(error.details["path"] == str(path.parent), end=" ")
         """
         (tmp_path / "open" / "state").mkdir(parents=True)
-        words = ["unshare", "-r", sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "open" / "state")]
+        words = [
+            "unshare",
+            "-r",
+            sys.executable,
+            "-c",
+            textwrap.dedent(code),
+            str(tmp_path / "open" / "state"),
+        ]
         if os.geteuid() == 0:
             words = words[2:]
         done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
         assert done.stdout.split() == ["ok", "True", "ok"], done.stderr
 
-    @pytest.mark.parametrize("check", [check_not_writable_by_others, check_not_readable_by_others, private_directory])
+    @pytest.mark.parametrize(
+        "check", [check_not_writable_by_others, check_not_readable_by_others, private_directory]
+    )
     def test_what_belongs_to_somebody_else_is_refused(self, check, tmp_path: Path, monkeypatch) -> None:
         path = tmp_path / "f"
         path.mkdir(0o700) if check is private_directory else path.touch(0o600)
@@ -259,11 +272,13 @@ class TestPermissions:
 class TestFileLock:
     def test_it_may_be_nested_and_is_free_afterwards(self, tmp_path: Path) -> None:
         lock = FileLock(tmp_path / "lock")
+        held = [lock.held]
         with lock, lock:
-            assert lock.held
+            held.append(lock.held)
             with pytest.raises(StateBusy):
                 FileLock(tmp_path / "lock").acquire()
-        assert not lock.held
+        held.append(lock.held)
+        assert held == [False, True, False]
         with FileLock(tmp_path / "lock"):
             assert mode(tmp_path / "lock") == 0o600
 

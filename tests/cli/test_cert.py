@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from sealgate._system.clock import system_clock
 from sealgate._system.files import FileLock
 from sealgate.pki.inspect import fingerprint
 from sealgate.pki.keys import load_private
@@ -64,7 +65,9 @@ def test_before_there_is_one(cert, tmp_path: Path) -> None:
 
 def test_a_new_name_needs_a_new_root_and_the_message_says_how(cert, tmp_path: Path) -> None:
     assert cert("renew").status == 0
-    (tmp_path / "sealgate.toml").write_text('[site]\nnames = ["api.example.com"]\nupstream = "http://127.0.0.1:9"\n')
+    (tmp_path / "sealgate.toml").write_text(
+        '[site]\nnames = ["api.example.com"]\nupstream = "http://127.0.0.1:9"\n'
+    )
     refused = cert("renew")
     assert refused.status == 3
     assert refused.err.startswith("sealgate: authority-name-not-covered: ")
@@ -86,7 +89,9 @@ def test_the_roots_key_can_be_kept(cert, tmp_path: Path) -> None:
     root = x509.load_pem_x509_certificate((tmp_path / "state/authorities/root/root.pem").read_bytes())
     from cryptography.hazmat.primitives import serialization as s
 
-    assert opened.stdout == root.public_key().public_bytes(s.Encoding.PEM, s.PublicFormat.SubjectPublicKeyInfo)
+    assert opened.stdout == root.public_key().public_bytes(
+        s.Encoding.PEM, s.PublicFormat.SubjectPublicKeyInfo
+    )
     assert cert("renew", *words).err.startswith("sealgate: root-key-exists: ")
     assert cert("renew", "--keep-root-key", "other.key").status == 2
     (tmp_path / "pass").chmod(0o644)
@@ -100,13 +105,11 @@ def test_request_and_import(cert, tmp_path: Path) -> None:
     assert asked.out.startswith("-----BEGIN CERTIFICATE REQUEST-----\n")
     now = x509.load_pem_x509_csr(asked.out.encode())
     assert now.is_signature_valid
-    from sealgate._system.clock import system_clock
-
-    ca = make("ca", ca=True, first=system_clock() - DAY, last=system_clock() + 9 * DAY)
+    first, last = system_clock() - DAY, system_clock() + 9 * DAY
+    ca = make("ca", ca=True, first=first, last=last)
     key = load_private(tmp_path / "state/requests/localhost/key.pem")
-    dates = {"first": system_clock() - DAY, "last": system_clock() + 9 * DAY}
-    leaf = make("x", ca, names=["localhost"], key=key, **dates)
-    wrong = make("x", ca, names=["localhost"], **dates)
+    leaf = make("x", ca, names=["localhost"], key=key, first=first, last=last)
+    wrong = make("x", ca, names=["localhost"], first=first, last=last)
     write(tmp_path / "chain.pem", leaf.pem + ca.pem)
     write(tmp_path / "wrong.pem", wrong.pem)
     refused = cert("import", "wrong.pem")
@@ -140,7 +143,9 @@ def test_killed_while_renewing_what_is_live_stays_whole(cert, tmp_path: Path) ->
     code = "import sys; from sealgate.cli.main import run; print('go', flush=True); run(sys.argv[1:])"
     for number in range(4):
         words = [sys.executable, "-c", code, "cert", "renew", "--state", "state"]
-        with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        with subprocess.Popen(
+            words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as process:
             assert process.stdout is not None
             process.stdout.readline()
             try:

@@ -1,4 +1,4 @@
-"""`sealgate trust` as users type it. The home directory is the test's own; the system's store is only looked at."""
+"""`sealgate trust` as users type it. The home directory is the test's own; the system's store stays as is."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ KILLED = 9
 
 def _start(process: BaseProcess) -> None:
     with warnings.catch_warnings():
-        # Python 3.12 warns of forks beside threads (pytest-xdist's); the child does no more than our own work.
+        # Python 3.12 warns of forks beside threads (pytest-xdist's); the child does our own work only.
         warnings.simplefilter("ignore", DeprecationWarning)
         process.start()
 

@@ -13,7 +13,11 @@ from sealgate.pki.keys import generate
 from tests.pki.making import NOW
 
 LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
-DOMAIN = st.lists(LABEL, min_size=1, max_size=4).map(".".join).filter(lambda name: not name.replace(".", "").isdigit())
+DOMAIN = (
+    st.lists(LABEL, min_size=1, max_size=4)
+    .map(".".join)
+    .filter(lambda name: not name.replace(".", "").isdigit())
+)
 NAME = st.one_of(
     DOMAIN,
     DOMAIN.map(lambda name: f"*.{name}.example"),
@@ -68,12 +72,17 @@ def test_the_sites_own_names_are_always_permitted(names: list[str]) -> None:
     constraints = servers_constraints(names)
     assert constraints.permitted_subtrees
     key = generate("ecdsa-p256")
-    made = build_issuing(Issuer(build_root(key, now=NOW), key), "servers", key.public_key(), names=tuple(names))
+    made = build_issuing(
+        Issuer(build_root(key, now=NOW), key), "servers", key.public_key(), names=tuple(names)
+    )
     assert outside(names, made) == ()
 
 
 def test_local_names_are_not_listed_twice() -> None:
-    plain, named = servers_constraints(()), servers_constraints(("localhost", "a.test", "127.0.0.1", "*.b.internal"))
+    plain, named = (
+        servers_constraints(()),
+        servers_constraints(("localhost", "a.test", "127.0.0.1", "*.b.internal")),
+    )
     assert plain == named
 
 

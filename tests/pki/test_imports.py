@@ -108,8 +108,20 @@ def test_weak_keys_and_digests(tmp_path: Path) -> None:
     small = make("c", LOWER, names=["a.example"], key=rsa.generate_private_key(65537, 1024))
     refused("key-weak", small.pem, small.key_pem)
     key = write(tmp_path / "key.pem", LEAF.key_pem)
-    words = ["-x509", "-new", "-key", key, "-sha1", "-subj", "/CN=a", "-addext", "subjectAltName=DNS:a.example"]
-    sha1 = openssl("req", *words, "-addext", "basicConstraints=critical,CA:FALSE", "-not_before", "20300101000000Z")
+    words = [
+        "-x509",
+        "-new",
+        "-key",
+        key,
+        "-sha1",
+        "-subj",
+        "/CN=a",
+        "-addext",
+        "subjectAltName=DNS:a.example",
+    ]
+    sha1 = openssl(
+        "req", *words, "-addext", "basicConstraints=critical,CA:FALSE", "-not_before", "20300101000000Z"
+    )
     if sha1.returncode:  # older than 3.4: no -not_before; then it is valid from today
         sha1 = openssl("req", *words, "-days", "20000", "-addext", "basicConstraints=critical,CA:FALSE")
     assert refused("certificate-weak", sha1.stdout).fact.endswith("is signed with SHA1")
@@ -124,10 +136,12 @@ def test_encrypted_keys() -> None:
 
 @given(st.binary(max_size=400), st.sampled_from([b"", LEAF.pem, b"-----BEGIN CERTIFICATE-----\n"]))
 def test_garbage_is_an_error_of_ours(noise: bytes, before: bytes) -> None:
+    codes: list[str] = []
     try:
         check(before + noise)
     except SealgateError as error:
-        assert error.code in {"certificate-unreadable"}
+        codes.append(error.code)
+    assert codes in ([], ["certificate-unreadable"])
 
 
 def test_a_certificate_with_every_bit_turned_is_an_error_of_ours() -> None:
@@ -136,7 +150,11 @@ def test_a_certificate_with_every_bit_turned_is_an_error_of_ours() -> None:
     for position in range(len(der)):
         bent = bytearray(der)
         bent[position] ^= 0x55
-        pem = b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(bytes(bent)) + b"-----END CERTIFICATE-----\n"
+        pem = (
+            b"-----BEGIN CERTIFICATE-----\n"
+            + base64.encodebytes(bytes(bent))
+            + b"-----END CERTIFICATE-----\n"
+        )
         try:
             check(pem + LOWER.pem)
         except SealgateError:

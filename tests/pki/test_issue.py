@@ -28,7 +28,7 @@ from sealgate.pki.authority import LIFETIME, Issuer, build_issuing, build_root
 from sealgate.pki.crl import Revoked, build_crl, crl_is_due, number_of
 from sealgate.pki.inspect import facts, names_of, pem_of
 from sealgate.pki.issue import issue_client, issue_server
-from sealgate.pki.keys import generate, to_pem
+from sealgate.pki.keys import KeyType, generate, to_pem
 from tests.pki.making import DAY, NOW, openssl, write
 from tests.pki.test_constraints import NAME
 
@@ -49,28 +49,53 @@ def authority() -> Authority:
     return Authority("api.example.com", "*.example.net")
 
 
-def verify(folder: Path, authority: Authority, leaf: x509.Certificate, issuer: Issuer, purpose: str, *more: str):
+def verify(
+    folder: Path, authority: Authority, leaf: x509.Certificate, issuer: Issuer, purpose: str, *more: str
+):
     root, chain, file = folder / "root.pem", folder / "chain.pem", folder / "leaf.pem"
     root.write_bytes(pem_of(authority.root.certificate))
     chain.write_bytes(pem_of(issuer.certificate))
     file.write_bytes(pem_of(leaf))
     at = str(int(NOW.timestamp()))
-    words = ["-x509_strict", "-purpose", purpose, "-attime", at, "-CAfile", root, "-untrusted", chain, *more, file]
+    words = [
+        "-x509_strict",
+        "-purpose",
+        purpose,
+        "-attime",
+        at,
+        "-CAfile",
+        root,
+        "-untrusted",
+        chain,
+        *more,
+        file,
+    ]
     return openssl("verify", *words)
 
 
 class TestServers:
     @pytest.mark.parametrize("kind", ["ecdsa-p256", "ecdsa-p384", "rsa-3072"])
-    def test_openssl_takes_it_for_a_server_and_for_nothing_else(self, authority, tmp_path: Path, kind) -> None:
+    def test_openssl_takes_it_for_a_server_and_for_nothing_else(
+        self, authority, tmp_path: Path, kind
+    ) -> None:
         names = ("api.example.com", "www.example.net", "localhost", "10.1.2.3", "::1")
         leaf = issue_server(authority.servers, generate(kind).public_key(), names, now=NOW)
         more = ["-verify_hostname", "www.example.net"]
-        assert verify(tmp_path, authority, leaf, authority.servers, "sslserver", *more).stdout.endswith(b": OK\n")
-        assert verify(tmp_path, authority, leaf, authority.servers, "sslserver", "-verify_ip", "::1").returncode == 0
+        assert verify(tmp_path, authority, leaf, authority.servers, "sslserver", *more).stdout.endswith(
+            b": OK\n"
+        )
+        assert (
+            verify(tmp_path, authority, leaf, authority.servers, "sslserver", "-verify_ip", "::1").returncode
+            == 0
+        )
         assert b"purpose" in verify(tmp_path, authority, leaf, authority.servers, "sslclient").stderr
 
-    @pytest.mark.parametrize("name", ["example.org", "www.api.example.org", "8.8.8.8", "2001:db8::1", "*.example.com"])
-    def test_openssl_refuses_names_outside_the_constraints(self, authority, tmp_path: Path, name: str) -> None:
+    @pytest.mark.parametrize(
+        "name", ["example.org", "www.api.example.org", "8.8.8.8", "2001:db8::1", "*.example.com"]
+    )
+    def test_openssl_refuses_names_outside_the_constraints(
+        self, authority, tmp_path: Path, name: str
+    ) -> None:
         leaf = issue_server(authority.servers, generate("ecdsa-p256").public_key(), (name,), now=NOW)
         ended = verify(tmp_path, authority, leaf, authority.servers, "sslserver")
         assert ended.returncode
@@ -85,9 +110,14 @@ class TestServers:
     def test_it_does_not_begin_before_its_issuer_nor_end_after_it(self, authority) -> None:
         begins, ends = NOW - timedelta(hours=1), NOW - timedelta(hours=1) + LIFETIME
         early = issue_server(
-            authority.servers, generate("ecdsa-p256").public_key(), ("localhost",), now=NOW - timedelta(minutes=30)
+            authority.servers,
+            generate("ecdsa-p256").public_key(),
+            ("localhost",),
+            now=NOW - timedelta(minutes=30),
         )
-        late = issue_server(authority.servers, generate("ecdsa-p256").public_key(), ("localhost",), now=ends - 3 * DAY)
+        late = issue_server(
+            authority.servers, generate("ecdsa-p256").public_key(), ("localhost",), now=ends - 3 * DAY
+        )
         assert early.not_valid_before_utc == begins
         assert late.not_valid_after_utc == ends
 
@@ -100,28 +130,37 @@ class TestServers:
             issue_server(authority.servers, generate("ecdsa-p256").public_key(), ("localhost",), now=now)
         assert caught.value.code == code
 
-    def test_a_long_name_leaves_the_subject_empty_and_the_names_critical(self, authority, tmp_path: Path) -> None:
+    def test_a_long_name_leaves_the_subject_empty_and_the_names_critical(
+        self, authority, tmp_path: Path
+    ) -> None:
         long = ".".join(["a" * 60, "b" * 20, "test"])
         leaf = issue_server(authority.servers, generate("ecdsa-p256").public_key(), (long,), now=NOW)
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)
         assert (leaf.subject.rfc4514_string(), names.critical) == ("", True)
         assert verify(tmp_path, authority, leaf, authority.servers, "sslserver").returncode == 0
-        short = issue_server(authority.servers, generate("ecdsa-p256").public_key(), (long, "a.test"), now=NOW)
+        short = issue_server(
+            authority.servers, generate("ecdsa-p256").public_key(), (long, "a.test"), now=NOW
+        )
         assert short.subject.rfc4514_string() == "CN=a.test"
         assert not short.extensions.get_extension_for_class(x509.SubjectAlternativeName).critical
 
     def test_only_rsa_keys_may_encipher(self, authority) -> None:
-        for kind, encipher in (("rsa-3072", True), ("ecdsa-p384", False)):
+        kinds: tuple[tuple[KeyType, bool], ...] = (("rsa-3072", True), ("ecdsa-p384", False))
+        for kind, encipher in kinds:
             leaf = issue_server(authority.servers, generate(kind).public_key(), ("localhost",), now=NOW)
             usage = leaf.extensions.get_extension_for_class(x509.KeyUsage).value
             assert (usage.digital_signature, usage.key_encipherment) == (True, encipher)
 
     def test_serials_are_random_and_long(self, authority) -> None:
         key = generate("ecdsa-p256").public_key()
-        serials = [issue_server(authority.servers, key, ("localhost",), now=NOW).serial_number for _ in range(50)]
+        serials = [
+            issue_server(authority.servers, key, ("localhost",), now=NOW).serial_number for _ in range(50)
+        ]
         assert len(set(serials)) == 50
         assert max(serials).bit_length() > 150
-        assert all(0 < serial < 1 << 159 for serial in serials), "RFC 5280 §4.1.2.2: at most 20 octets, positive"
+        assert all(0 < serial < 1 << 159 for serial in serials), (
+            "RFC 5280 §4.1.2.2: at most 20 octets, positive"
+        )
 
     @settings(max_examples=25, deadline=None)
     @given(st.lists(NAME, min_size=1, max_size=5, unique=True))
@@ -175,9 +214,15 @@ def handshake(server: ssl.SSLContext, client: ssl.SSLContext, name: str, *, ask:
 
 class TestClients:
     @pytest.mark.parametrize("kind", ["ecdsa-p256", "rsa-3072"])
-    def test_openssl_takes_it_for_a_client_and_for_nothing_else(self, authority, tmp_path: Path, kind) -> None:
+    def test_openssl_takes_it_for_a_client_and_for_nothing_else(
+        self, authority, tmp_path: Path, kind
+    ) -> None:
         leaf = issue_client(
-            authority.clients, generate(kind).public_key(), "alice", now=NOW, uris=["spiffe://example.org/ops/alice"]
+            authority.clients,
+            generate(kind).public_key(),
+            "alice",
+            now=NOW,
+            uris=["spiffe://example.org/ops/alice"],
         )
         assert verify(tmp_path, authority, leaf, authority.clients, "sslclient").returncode == 0
         assert verify(tmp_path, authority, leaf, authority.clients, "sslserver").returncode
@@ -195,7 +240,9 @@ class TestClients:
         server.load_verify_locations(cadata=anchors.decode())
         server.verify_mode = ssl.CERT_REQUIRED
         client = ssl.create_default_context(cadata=pem_of(authority.root.certificate).decode())
-        client.load_cert_chain(write(tmp_path / "c.pem", pem_of(client_leaf)), write(tmp_path / "ck.pem", to_pem(mine)))
+        client.load_cert_chain(
+            write(tmp_path / "c.pem", pem_of(client_leaf)), write(tmp_path / "ck.pem", to_pem(mine))
+        )
         seen = handshake(server, client, "localhost", ask=True)
         assert seen["subject"] == ((("commonName", "Alice Ä."),),)
 
@@ -214,7 +261,9 @@ class TestClients:
         assert "\n" not in str(caught.value)
 
     @settings(max_examples=30, deadline=None)
-    @given(st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")), min_size=1, max_size=64))
+    @given(
+        st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")), min_size=1, max_size=64)
+    )
     def test_what_is_not_refused_is_taken_by_openssl(self, name: str) -> None:
         try:
             leaf = issue_client(_SHARED.clients, _KEY.public_key(), name, now=NOW)
@@ -260,14 +309,18 @@ class TestAuthorities:
 class TestLists:
     def test_openssl_refuses_what_is_on_it(self, authority, tmp_path: Path) -> None:
         good, bad = (
-            issue_client(authority.clients, generate("ecdsa-p256").public_key(), name, now=NOW) for name in "ab"
+            issue_client(authority.clients, generate("ecdsa-p256").public_key(), name, now=NOW)
+            for name in "ab"
         )
         entry = Revoked(bad.serial_number, NOW, x509.ReasonFlags.key_compromise)
         crl = build_crl(authority.clients, [entry], now=NOW)
         path = write(tmp_path / "crl.pem", crl.public_bytes(serialization.Encoding.PEM))
         more = ["-crl_check", "-CRLfile", str(path)]
         assert verify(tmp_path, authority, good, authority.clients, "sslclient", *more).returncode == 0
-        assert b"certificate revoked" in verify(tmp_path, authority, bad, authority.clients, "sslclient", *more).stderr
+        assert (
+            b"certificate revoked"
+            in verify(tmp_path, authority, bad, authority.clients, "sslclient", *more).stderr
+        )
 
     def test_numbers_rise_even_where_the_clock_does_not(self, authority) -> None:
         one = build_crl(authority.clients, [], now=NOW)
@@ -282,8 +335,8 @@ class TestLists:
             assert crl_is_due(crl, now=NOW + DAY + timedelta(hours=hours)) is due
 
 
-# pkilint asks the same of every dNSName as of a name on the public Internet: two labels, no wildcard. RFC 5280
-# §4.2.1.6 (RFC 1034 §3.5) allows one label, RFC 6125 §6.4.3 the wildcard; localhost cannot be had otherwise.
+# pkilint asks the same of every dNSName as of a name on the public Internet: two labels, no wildcard.
+# RFC 5280 §4.2.1.6 (RFC 1034 §3.5) allows one label, RFC 6125 §6.4.3 the wildcard; localhost cannot be had otherwise.
 _NOT_PUBLIC = re.compile(r'Invalid domain name syntax: "(localhost|test|internal|local|\*\.[a-z.]+)"')
 
 
@@ -301,7 +354,9 @@ def _lint(kind: str, path: Path, *more: str) -> list[str]:
     return [one for one in found if not _NOT_PUBLIC.search(one)]
 
 
-@pytest.mark.parametrize("what", ["root", "servers", "clients", "ecdsa-p256", "ecdsa-p384", "rsa-3072", "long", "client"])
+@pytest.mark.parametrize(
+    "what", ["root", "servers", "clients", "ecdsa-p256", "ecdsa-p384", "rsa-3072", "long", "client"]
+)
 def test_pkilint_finds_nothing(authority, tmp_path: Path, what: str) -> None:
     key = generate(what if what.startswith(("ecdsa", "rsa")) else "ecdsa-p256").public_key()  # type: ignore[arg-type]
     names = ("localhost", "api.example.com", "*.example.net", "10.0.0.1", "::1")

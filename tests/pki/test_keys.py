@@ -57,7 +57,9 @@ def test_keys_that_servers_do_not_take(key, code: str) -> None:
     assert caught.value.code == code
 
 
-@pytest.mark.parametrize("text", [b"", b"\0\xff" * 50, b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
+@pytest.mark.parametrize(
+    "text", [b"", b"\0\xff" * 50, b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"]
+)
 def test_garbage(text: bytes) -> None:
     with pytest.raises(CertificateError) as caught:
         parse_private(text, "here")

@@ -5,6 +5,7 @@ import shutil
 import ssl
 import stat
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from sealgate.errors import CertificateError, CertificateMismatch
 from sealgate.pki.inspect import fingerprint
 from sealgate.pki.live import LiveDirectory
-from tests.pki.killing import KILLED, die_at, steps_of
+from tests.pki.killing import KILLED, Step, die_at, steps_of
 from tests.pki.making import Made, make
 
 CA = make("ca", ca=True)
@@ -45,9 +46,9 @@ def test_nothing_is_live_at_first(directory: LiveDirectory) -> None:
 
 def test_the_layout_engines_rely_on(directory: LiveDirectory) -> None:
     live = publish(directory, ONE)
-    assert os.readlink(directory.path / "chain.pem") == "current/chain.pem"
-    assert os.readlink(directory.path / "key.pem") == "current/key.pem"
-    assert os.readlink(directory.path / "current") == "versions/000001"
+    assert str((directory.path / "chain.pem").readlink()) == "current/chain.pem"
+    assert str((directory.path / "key.pem").readlink()) == "current/key.pem"
+    assert str((directory.path / "current").readlink()) == "versions/000001"
     assert (live.chain_path, live.key_path) == (directory.path / "chain.pem", directory.path / "key.pem")
     assert live.chain_path.read_bytes() == ONE.pem + CA.pem
     assert live.key_path.read_bytes() == ONE.key_pem
@@ -73,8 +74,17 @@ def test_keys_and_directories_are_private(directory: LiveDirectory) -> None:
 def test_two_versions_before_the_live_one_are_kept(directory: LiveDirectory) -> None:
     for made in (ONE, TWO, THREE, FOUR):
         publish(directory, made)
-    assert sorted(path.name for path in (directory.path / "versions").iterdir()) == ["000002", "000003", "000004"]
-    assert sorted(path.name for path in directory.path.iterdir()) == ["chain.pem", "current", "key.pem", "versions"]
+    assert sorted(path.name for path in (directory.path / "versions").iterdir()) == [
+        "000002",
+        "000003",
+        "000004",
+    ]
+    assert sorted(path.name for path in directory.path.iterdir()) == [
+        "chain.pem",
+        "current",
+        "key.pem",
+        "versions",
+    ]
 
 
 def test_rollback_is_byte_for_byte_and_a_number_is_never_taken_twice(directory: LiveDirectory) -> None:
@@ -102,13 +112,19 @@ def test_rollback_of_nothing(directory: LiveDirectory) -> None:
         (CA.pem + ONE.pem, ONE.key_pem, "key-mismatch"),
         (ONE.pem + TWO.pem, ONE.key_pem, "chain-broken"),
         (b"", ONE.key_pem, "certificate-unreadable"),
-        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", ONE.key_pem, "certificate-unreadable"),
+        (
+            b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            ONE.key_pem,
+            "certificate-unreadable",
+        ),
         (ONE.pem, b"", "key-unreadable"),
         (ONE.pem[:-40], ONE.key_pem, "certificate-unreadable"),
     ],
     ids=["other key", "issuer first", "stranger", "empty", "garbage", "no key", "cut"],
 )
-def test_what_does_not_fit_never_becomes_live(directory: LiveDirectory, chain: bytes, key: bytes, code: str) -> None:
+def test_what_does_not_fit_never_becomes_live(
+    directory: LiveDirectory, chain: bytes, key: bytes, code: str
+) -> None:
     publish(directory, FOUR)
     before = sorted(str(path) for path in directory.path.rglob("*"))
     with pytest.raises(CertificateError) as caught:
@@ -127,12 +143,15 @@ def test_killed_at_every_step_a_whole_pair_is_live(tmp_path: Path, first: bool) 
             publish(made, ONE)
         return made
 
+    def attempt(at: LiveDirectory, step: Step) -> None:
+        publish(at, TWO, step=step)
+
     old, new, seen = fingerprint(ONE.certificate), fingerprint(TWO.certificate), set()
     steps = steps_of(lambda step: publish(fresh("count"), TWO, step=step))
     assert len(steps) > 12
     for number in range(len(steps)):
         directory = fresh(f"step-{number}")
-        assert die_at(number, lambda step, at=directory: publish(at, TWO, step=step)) == KILLED
+        assert die_at(number, partial(attempt, directory)) == KILLED
         if first and directory.current() is None:
             seen.add("nothing")
         else:

@@ -108,7 +108,9 @@ class TestOrders:
         assert (first["renewed"], again["renewed"], forced["renewed"]) == (True, False, True)
         assert first["fingerprint"] == again["fingerprint"] != forced["fingerprint"]
 
-    def test_an_import_is_live_only_where_the_policy_names_it(self, state: State, clock, tmp_path: Path) -> None:
+    def test_an_import_is_live_only_where_the_policy_names_it(
+        self, state: State, clock, tmp_path: Path
+    ) -> None:
         request = self.order(state, POLICY, clock, order="cert-request")
         assert request["pem"].startswith("-----BEGIN CERTIFICATE REQUEST-----")
         made = answer(state)
@@ -118,7 +120,9 @@ class TestOrders:
         live = LiveDirectory(state.live_server(NAMES[0]))
         assert live.current() is None
         key = str(write(tmp_path / "key.pem", made.key_pem))
-        named = POLICY.model_dump(include={"site": {"names"}}) | {"certificate": {"source": "files", "files": told["files"]}}
+        named = POLICY.model_dump(include={"site": {"names"}}) | {
+            "certificate": {"source": "files", "files": told["files"]}
+        }
         told = self.order(
             state, Policy.model_validate(named), clock, order="cert-import", chain=chain, key=key
         )

@@ -55,8 +55,18 @@ class TestPrivate:
     def test_the_first_one_is_live_in_the_store_and_verifies(self, state: State, clock) -> None:
         live = ensure_server_certificate(state, policy(names=["localhost", "127.0.0.1"]), clock)
         assert (live.version, live.names) == (1, ("localhost", "127.0.0.1"))
-        words = ["-attime", int(NOW.timestamp()), "-purpose", "sslserver", "-x509_strict", "-CAfile", state.root_pem]
-        checked = openssl("verify", *words, "-untrusted", live.chain_path, "-verify_ip", "127.0.0.1", live.chain_path)
+        words = [
+            "-attime",
+            int(NOW.timestamp()),
+            "-purpose",
+            "sslserver",
+            "-x509_strict",
+            "-CAfile",
+            state.root_pem,
+        ]
+        checked = openssl(
+            "verify", *words, "-untrusted", live.chain_path, "-verify_ip", "127.0.0.1", live.chain_path
+        )
         assert checked.returncode == 0, checked.stderr
         assert len(live.chain) == 2, "leaf and issuer, no root"
         with Store.open(state.store) as store:
@@ -78,7 +88,9 @@ class TestPrivate:
         ],
         ids=["due", "expired", "forced", "names", "key-type"],
     )
-    def test_another_one_where_it_is_due(self, state: State, clock, changed: Policy, later, force: bool) -> None:
+    def test_another_one_where_it_is_due(
+        self, state: State, clock, changed: Policy, later, force: bool
+    ) -> None:
         one = ensure_server_certificate(state, Policy(), clock)
         two = ensure_server_certificate(state, changed, lambda: NOW + later, force=force)
         assert (one.fingerprint != two.fingerprint, two.version) == (True, 2)
@@ -139,13 +151,17 @@ class TestPrivate:
 
 
 class TestFiles:
-    def test_they_become_live_and_stay_while_they_do_not_change(self, state: State, base: Path, clock) -> None:
+    def test_they_become_live_and_stay_while_they_do_not_change(
+        self, state: State, base: Path, clock
+    ) -> None:
         live = ensure_server_certificate(state, from_files(), clock, base=base)
         assert live.fingerprint == fingerprint(LEAF.certificate)
         assert live.key_path.read_bytes() == LEAF.key_pem
         assert ensure_server_certificate(state, from_files(), clock, base=base, force=True) == live
         with Store.open(state.store) as store:
-            assert [(row.kind, row.fingerprint) for row in store.certificates()] == [("imported", live.fingerprint)]
+            assert [(row.kind, row.fingerprint) for row in store.certificates()] == [
+                ("imported", live.fingerprint)
+            ]
 
     def test_a_change_becomes_live(self, state: State, base: Path, clock) -> None:
         ensure_server_certificate(state, from_files(), clock, base=base)

@@ -76,7 +76,9 @@ def test_a_damaged_file_is_refused_untouched(tmp_path: Path, damage: str) -> Non
     path = tmp_path / "store.db"
     with Store.open(path) as store:
         for number in range(20):
-            store.add_certificate(make(f"{number}").certificate, kind="server", site="a", issuer=None, now=NOW)
+            store.add_certificate(
+                make(f"{number}").certificate, kind="server", site="a", issuer=None, now=NOW
+            )
     data = bytearray(path.read_bytes())
     if damage == "garbage":
         data = bytearray(b"no database at all" * 100)

@@ -33,7 +33,12 @@ def test_made_once_and_then_found(state: State, store: Store) -> None:
     one = ensure_authorities(state, store, ["localhost"], now=NOW)
     two = ensure_authorities(state, store, ["localhost"], now=NOW + DAY)
     assert prints(one.certificates) == prints(two.certificates)
-    assert openssl("verify", "-attime", int(NOW.timestamp()), "-CAfile", state.root_pem, state.root_pem).returncode == 0
+    assert (
+        openssl(
+            "verify", "-attime", int(NOW.timestamp()), "-CAfile", state.root_pem, state.root_pem
+        ).returncode
+        == 0
+    )
 
 
 def test_the_roots_key_is_nowhere_and_all_else_is_private(state: State, store: Store) -> None:

@@ -89,11 +89,25 @@ def test_in_and_out_again_byte_for_byte(tmp_path: Path, java: str) -> None:
     live = ensure_server_certificate(State.open(state), Policy(), system_clock)
     hook = tmp_path / "hook.txt"
     prepare = _PREPARE.format(places=" ".join(_BOUND), hook=hook, java=java)
-    words = ["unshare", "-m" if os.geteuid() == 0 else "-rm", "sh", "-c", prepare, "sh", str(tmp_path / "copy")]
+    words = [
+        "unshare",
+        "-m" if os.geteuid() == 0 else "-rm",
+        "sh",
+        "-c",
+        prepare,
+        "sh",
+        str(tmp_path / "copy"),
+    ]
     check = [sys.executable, "-c", textwrap.dedent(_CHECK), str(state), str(live.chain_path), *_BOUND]
     environment = {**os.environ, "HOME": str(home)}
     done = subprocess.run(
-        [*words, *check], capture_output=True, text=True, timeout=150, env=environment, cwd=tmp_path, check=False
+        [*words, *check],
+        capture_output=True,
+        text=True,
+        timeout=150,
+        env=environment,
+        cwd=tmp_path,
+        check=False,
     )
     assert done.stdout.endswith("all of it\n"), done.stdout + done.stderr
     told = hook.read_text().split()

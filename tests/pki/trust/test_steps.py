@@ -53,7 +53,10 @@ def test_fedora(tmp_path: Path) -> None:
     anchors = tmp_path / "etc" / "pki" / "ca-trust" / "source" / "anchors"
     anchors.mkdir(parents=True)
     found = only(find_stores(ROOT, machine(tmp_path, "update-ca-trust")))
-    assert found.adding(ROOT) == f"install -m 644 '/state dir/root.pem' {anchors}/{FILE}.pem && update-ca-trust extract"
+    assert (
+        found.adding(ROOT)
+        == f"install -m 644 '/state dir/root.pem' {anchors}/{FILE}.pem && update-ca-trust extract"
+    )
     assert found.removing(ROOT) == f"rm -f {anchors}/{FILE}.pem && update-ca-trust extract"
 
 
@@ -78,7 +81,9 @@ def test_nss_databases_are_found_where_browsers_keep_them(tmp_path: Path) -> Non
     found = find_stores(ROOT, here)
     assert {str(one.place.path.relative_to(here.home)) for one in found} == set(folders)
     line = found[0].adding(ROOT)
-    assert line == f"certutil -d sql:{here.home}/.pki/nssdb -A -t C,, -n '{ROOT.name}' -i '/state dir/root.pem'"
+    assert (
+        line == f"certutil -d sql:{here.home}/.pki/nssdb -A -t C,, -n '{ROOT.name}' -i '/state dir/root.pem'"
+    )
 
 
 def test_without_its_program_a_database_is_named_and_not_changed(tmp_path: Path) -> None:
