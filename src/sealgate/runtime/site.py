@@ -71,7 +71,7 @@ class Site:
             trust="live/clients/trust.pem",
             trust_folder="live/clients",
             system_trust=system_trust() if self.policy.site.upstream.startswith("https:") else "",
-            concurrency=min(os.cpu_count() or 1, 16),
+            concurrency=min(_cores(), 16),
             memory=max(_LEAST_MEMORY, memory_limit() // 2),
             workers=workers,
         )
@@ -80,6 +80,11 @@ class Site:
         """Private keys outside the state directory."""
         key = self.policy.certificate.files.key
         return (self.loaded.base / key,) if key else ()
+
+
+def _cores() -> int:
+    """Those this process may run on, which containers and `taskset` make fewer."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def system_trust() -> str:
