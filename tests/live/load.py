@@ -59,7 +59,9 @@ async def h1_client(tally: Tally) -> None:
             await asyncio.sleep(0.05)
             continue
         try:
-            while not tally.stopped() and await asyncio.wait_for(_h1_request(tally, reader, writer), _PATIENCE):
+            while not tally.stopped() and await asyncio.wait_for(
+                _h1_request(tally, reader, writer), _PATIENCE
+            ):
                 pass
         except (OSError, EOFError, ValueError, TimeoutError) as error:
             tally.failures.append(f"h1: {error!r}")
@@ -88,7 +90,9 @@ class _H2Client:
     def __init__(self, tally: Tally, streams: int) -> None:
         self._tally = tally
         self._streams = streams
-        self._open: dict[int, tuple[float, str, int, int]] = {}  # sent at, status, length promised, length come
+        self._open: dict[
+            int, tuple[float, str, int, int]
+        ] = {}  # sent at, status, length promised, length come
         self._going = False
 
     async def run(self) -> None:

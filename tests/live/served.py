@@ -31,7 +31,9 @@ START = 30.0
 
 def loopback() -> str:
     """An address in 127.0.0.0/8 for this test alone: two runs at once never meet on a port."""
-    return str(ipaddress.ip_address(int.from_bytes(b"\x7f") << 24 | (secrets.randbelow(2**24 - 2**17) + 2**16)))
+    return str(
+        ipaddress.ip_address(int.from_bytes(b"\x7f") << 24 | (secrets.randbelow(2**24 - 2**17) + 2**16))
+    )
 
 
 def free_port(host: str, kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
@@ -141,7 +143,9 @@ class Served:
         """SIGHUP, and wait until it is done, well or ill."""
         before = len(re.findall(r"^sealgate: (?:not )?reloaded", self.err, re.MULTILINE))
         self.process.send_signal(signal.SIGHUP)
-        self.wait_for(lambda: len(re.findall(r"^sealgate: (?:not )?reloaded", self.err, re.MULTILINE)) > before)
+        self.wait_for(
+            lambda: len(re.findall(r"^sealgate: (?:not )?reloaded", self.err, re.MULTILINE)) > before
+        )
 
     def rewrite(self, **tables: dict[str, Any]) -> None:
         """Change the policy file; `reload` makes it count."""
@@ -190,7 +194,9 @@ class Served:
             raise
 
 
-def start_process(folder: Path, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> subprocess.Popen[bytes]:
+def start_process(
+    folder: Path, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.Popen[bytes]:
     """`sealgate ARGUMENTS` with its output in `out.log` and `err.log`."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("SEALGATE_")}
     with (folder / "out.log").open("wb") as out, (folder / "err.log").open("wb") as err:

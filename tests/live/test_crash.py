@@ -100,7 +100,11 @@ def test_the_app_down_is_503_at_once_and_its_restarts_slow_down(single: Served) 
     tried = single.err.count("no worker could be started")
     # 0.1, 0.2, 0.4, 0.8, 1.6 s and a start of each: never a storm.
     assert 2 <= tried <= 6
-    waits = [float(line.rpartition(" in ")[2].split()[0]) for line in single.err.splitlines() if "trying again" in line]
+    waits = [
+        float(line.rpartition(" in ")[2].split()[0])
+        for line in single.err.splitlines()
+        if "trying again" in line
+    ]
     assert waits == sorted(waits)
     assert waits[-1] > waits[0]
     (single.folder / "switch").touch()

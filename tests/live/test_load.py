@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import itertools
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import pytest
 
 from sealgate.engines.observe import handshake
@@ -50,7 +48,9 @@ async def reload(served: Served) -> None:
 async def disturbed(served: Served, *, quiet: float, busy: float, renewals: int, sighups: int) -> None:
     """Load for `quiet` seconds, then for `busy` seconds with renewals and SIGHUPs spread over them."""
     tally = Tally(served)
-    clients = [asyncio.ensure_future(h1_client(tally)) for _ in range(4)] + [h2_client(tally) for _ in range(3)]
+    clients = [asyncio.ensure_future(h1_client(tally)) for _ in range(4)] + [
+        h2_client(tally) for _ in range(3)
+    ]
     await asyncio.sleep(quiet)
     changed = time.monotonic()
 

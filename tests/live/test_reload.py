@@ -161,8 +161,14 @@ class Kept:
     def _now(self) -> tuple[object, ...]:
         served = self._served
         live = served.state / "live"
-        files = {path: path.read_bytes() for path in live.rglob("*") if path.is_file() and path.name != "policy.json"}
-        rendered = {path: path.read_bytes() for path in (served.state / "engines/envoy").glob("[lcs]ds*.json")}
+        files = {
+            path: path.read_bytes()
+            for path in live.rglob("*")
+            if path.is_file() and path.name != "policy.json"
+        }
+        rendered = {
+            path: path.read_bytes() for path in (served.state / "engines/envoy").glob("[lcs]ds*.json")
+        }
         rules = {key: value for key, value in guard(served).items() if key != "generation"}
         live_files = {path.name: path.read_bytes() for path in (live / "server").glob("*/*.pem")}
         workers = served.children("sealgate.runtime.worker")

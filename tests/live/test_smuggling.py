@@ -104,7 +104,9 @@ def test_bent_requests_reach_no_app(strict: Site, name: str) -> None:
     served, witness = strict
     mark = witness.mark
     answers = tell(served, REFUSED[name])
-    assert [answer.status for answer in answers] == [answers[0].status], "one answer, then the connection ends"
+    assert [answer.status for answer in answers] == [answers[0].status], (
+        "one answer, then the connection ends"
+    )
     assert answers[0].status in {400, 403, 421, 426}
     assert answers[0].slug in {
         "bad-request",
@@ -144,8 +146,14 @@ def test_broken_chunks_end_the_connection(site: Site, name: str) -> None:
 
 # Name -> (bytes, the one request that was meant: method, path, size of body).
 TAKEN = {
-    "chunk extension": (post("Transfer-Encoding: chunked", body=b"3;a=b\r\nabc\r\n0\r\n\r\n"), ("POST", "/meant", 3)),
-    "coding in other case": (post("Transfer-Encoding: ChUnKeD", body=b"3\r\nabc\r\n0\r\n\r\n"), ("POST", "/meant", 3)),
+    "chunk extension": (
+        post("Transfer-Encoding: chunked", body=b"3;a=b\r\nabc\r\n0\r\n\r\n"),
+        ("POST", "/meant", 3),
+    ),
+    "coding in other case": (
+        post("Transfer-Encoding: ChUnKeD", body=b"3\r\nabc\r\n0\r\n\r\n"),
+        ("POST", "/meant", 3),
+    ),
     "length with zeros": (post("Content-Length: 0005", body=b"hello"), ("POST", "/meant", 5)),
     "request in a GET's body": (
         post(length(SECOND), body=SECOND, first="GET /meant HTTP/1.1"),
@@ -156,7 +164,10 @@ TAKEN = {
         ("POST", "/meant", len(EMPTY)),
     ),
     "folded value": (post("X-A: b\r\n c", "Content-Length: 0"), ("POST", "/meant", 0)),
-    "bare LF as line ends": (b"POST /meant HTTP/1.1\nHost: localhost\nContent-Length: 2\n\nab", ("POST", "/meant", 2)),
+    "bare LF as line ends": (
+        b"POST /meant HTTP/1.1\nHost: localhost\nContent-Length: 2\n\nab",
+        ("POST", "/meant", 2),
+    ),
     "absolute form, its host counts": (
         b"GET https://localhost/meant HTTP/1.1\r\nHost: evil.example\r\n\r\n",
         ("GET", "/meant", 0),
@@ -190,7 +201,13 @@ def test_odd_but_clear_requests_reach_the_app_once(site: Site, name: str) -> Non
     assert seen == [meant, ("GET", "/end", 0)]
     text = str(witness.since(mark)[0]).lower()
     assert "evil.example" not in text
-    for name_of_field in ("transfer_encoding", "'transfer-encoding'", "upgrade", "http2-settings", "http_connection"):
+    for name_of_field in (
+        "transfer_encoding",
+        "'transfer-encoding'",
+        "upgrade",
+        "http2-settings",
+        "http_connection",
+    ):
         assert name_of_field not in text
 
 
@@ -211,7 +228,10 @@ Pairs = list[tuple[str | bytes, str | bytes]]
 
 
 def pseudo(**changed: str | bytes | None) -> Pairs:
-    values: dict[str, str | bytes | None] = {**PSEUDO, **{f":{name}": value for name, value in changed.items()}}
+    values: dict[str, str | bytes | None] = {
+        **PSEUDO,
+        **{f":{name}": value for name, value in changed.items()},
+    }
     return [(name, value) for name, value in values.items() if value is not None]
 
 
@@ -317,7 +337,12 @@ def test_one_clients_bad_requests_cut_off_no_other(site: Site) -> None:
     with patient.sock:
         stream = patient.headers(pseudo(path="/sleep?1"))
         served.wait_for(lambda: witness.mark > mark)
-        for name in ("byte above 127 in path", "escape in authority", "two ports in authority", "list in authority"):
+        for name in (
+            "byte above 127 in path",
+            "escape in authority",
+            "two ports in authority",
+            "list in authority",
+        ):
             hostile: H2 = h2_connection(served)
             with hostile.sock:
                 hostile.wait(hostile.headers(H2_REFUSED[name]))

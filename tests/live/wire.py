@@ -119,7 +119,9 @@ def tell_plain(served: Served, data: bytes) -> list[Answer]:
 def get(host: str, path: str = "/", *fields: str, method: str = "GET", close: bool = True) -> bytes:
     """An HTTP/1.1 request without a body."""
     last = ["Connection: close"] if close else []
-    return "\r\n".join([f"{method} {path} HTTP/1.1", f"Host: {host}", *fields, *last, "", ""]).encode("latin-1")
+    return "\r\n".join([f"{method} {path} HTTP/1.1", f"Host: {host}", *fields, *last, "", ""]).encode(
+        "latin-1"
+    )
 
 
 @dataclass
@@ -159,7 +161,9 @@ class H2:
     def data(self, stream: int, body: bytes, *, end: bool = True) -> None:
         """Send a body, waiting for windows; stops where the stream is over."""
         while body and not self.over(stream):
-            size = min(len(body), self.wire.local_flow_control_window(stream), self.wire.max_outbound_frame_size)
+            size = min(
+                len(body), self.wire.local_flow_control_window(stream), self.wire.max_outbound_frame_size
+            )
             if size <= 0:
                 self.step(5)
                 continue
@@ -205,7 +209,9 @@ class H2:
     def _take(self, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.ResponseReceived):
             fields = [(str(k), str(v)) for k, v in event.headers or []]
-            answer = Answer(int(dict(fields)[":status"]), [f for f in fields if f[0] != ":status"], complete=False)
+            answer = Answer(
+                int(dict(fields)[":status"]), [f for f in fields if f[0] != ":status"], complete=False
+            )
             self.answers[event.stream_id or 0] = answer
         elif isinstance(event, h2.events.DataReceived):
             self.answers[event.stream_id or 0].body += event.data or b""
@@ -225,7 +231,12 @@ class H2:
         return self.answers.get(stream)
 
     def ask(
-        self, path: str, host: str, *fields: tuple[str | bytes, str | bytes], method: str = "GET", body: bytes = b""
+        self,
+        path: str,
+        host: str,
+        *fields: tuple[str | bytes, str | bytes],
+        method: str = "GET",
+        body: bytes = b"",
     ) -> Answer | None:
         """One request and its answer."""
         pseudo = [(":method", method), (":scheme", "https"), (":authority", host), (":path", path)]
@@ -267,7 +278,11 @@ class Witness:
         """The line of this path and name, once it is there."""
 
         def found() -> list[dict[str, Any]]:
-            return [line for line in self.lines() if (line["path"], line.get("name", line.get("query"))) == (path, name)]
+            return [
+                line
+                for line in self.lines()
+                if (line["path"], line.get("name", line.get("query"))) == (path, name)
+            ]
 
         served.wait_for(found)
         return found()[0]

@@ -89,7 +89,9 @@ def test_no_right_is_needed_for_its_ports() -> None:
     assert all(port > 1024 for port in ports)
 
 
-@pytest.mark.parametrize("word", ["apt-get", "gcc", "pip install", "pip wheel", "pip --python", "curl", "hatchling"])
+@pytest.mark.parametrize(
+    "word", ["apt-get", "gcc", "pip install", "pip wheel", "pip --python", "curl", "hatchling"]
+)
 def test_nothing_is_built_or_fetched_in_the_final_stage(word: str) -> None:
     assert not any(word in each.rest for each in FINAL if each.word == "RUN")
 

@@ -92,5 +92,7 @@ async def _http(scope, receive, send):
     headers = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in scope["headers"]]
     facts = {key: scope[key] for key in ("scheme", "client", "server", "path", "http_version")}
     body = json.dumps({"headers": headers, "size": size, "pid": os.getpid(), **facts}).encode()
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    await send(
+        {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]}
+    )
     await send({"type": "http.response.body", "body": body})

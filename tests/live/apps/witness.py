@@ -45,7 +45,11 @@ def _answer(path, query, seen, start_response):
         start_response(f"{query} As Asked", [("Content-Type", "text/plain"), ("Server", "Witness/1.0")])
         return [b"as asked"]
     if path == "/leak":
-        fields = [("Server", "Witness/1.0"), ("X-Powered-By", "Witness"), ("Strict-Transport-Security", "max-age=1")]
+        fields = [
+            ("Server", "Witness/1.0"),
+            ("X-Powered-By", "Witness"),
+            ("Strict-Transport-Security", "max-age=1"),
+        ]
         start_response("200 OK", [*fields, ("X-Envoy-Upstream-Service-Time", "7")])
         return [b"leaks"]
     if path == "/big":
@@ -123,7 +127,11 @@ async def _websocket(seen, receive, send):
 
 async def _events(seen, receive, send):
     record(**seen)
-    start = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
+    start = {
+        "type": "http.response.start",
+        "status": 200,
+        "headers": [(b"content-type", b"text/event-stream")],
+    }
     await send(start)
     gone = asyncio.create_task(_until_gone(receive))
     number = 0
@@ -161,5 +169,7 @@ async def _http(seen, receive, send):
     if seen["path"] == "/sleep":
         await asyncio.sleep(float(seen["query"]))
     body = json.dumps(seen).encode()
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    await send(
+        {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]}
+    )
     await send({"type": "http.response.body", "body": body})
