@@ -97,7 +97,7 @@ def _heading(path: tuple[str, ...], about: str, *, in_list: bool) -> Iterator[st
 
 def _commands() -> Iterator[str]:
     yield "Exit status: 0 done; 1 the answer is no; 2 the call or the policy is wrong; 3 something failed."
-    yield "Errors are one sentence with a [code](errors.md). Commands are listed in the order people need them."
+    yield "Errors are one sentence with a [code](errors.md). The order is the one people need them in."
     context = click.Context(cli, info_name="sealgate")
     yield from _group(cli, context)
 

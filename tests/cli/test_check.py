@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import pty
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trustme
+from rich.console import Console
 
+from sealgate._system.clock import system_clock
+from sealgate.cli._findings import examine
+from sealgate.cli._options import load_context
+from sealgate.cli.check import show
 from tests.cli.calls import environment, sealgate
 
 POLICY = '[site]\napp = "orders:app"\n'
@@ -179,3 +186,37 @@ def _everything(master: int) -> str:
         while part := terminal.read(65536):
             seen += part
     return seen.decode()
+
+
+def test_a_promise_that_the_kernel_cannot_keep_here_is_not_made(folder: Path) -> None:
+    context = load_context(folder / "sealgate.toml", folder / "state")
+    found = examine(context.loaded, context.state_path, clock=system_clock)
+    bare = replace(found, confined=False, not_separated=("app workers can read private keys",))
+    held = {row["promise"]: row["holds"] for row in bare.as_json()["enforcement"]}
+    assert [promise for promise, holds in held.items() if not holds] == [
+        "orders:app cannot read any private key"
+    ]
+    written = io.StringIO()
+    show(bare, Console(file=written, width=120))
+    assert "os: not here" in written.getvalue()
+    assert "app workers can read private keys" in written.getvalue()
+    assert "Separated:" not in written.getvalue()
+
+
+def test_where_all_is_separated_it_says_so(folder: Path) -> None:
+    context = load_context(folder / "sealgate.toml", folder / "state")
+    found = replace(examine(context.loaded, context.state_path, clock=system_clock), not_separated=())
+    written = io.StringIO()
+    show(found, Console(file=written, width=160, force_terminal=True))
+    assert "the app can read no private key" in written.getvalue()
+    assert "Envoy's HTTP parser" in written.getvalue()  # wide enough to say how
+
+
+def test_an_rsa_certificate_under_the_modern_profile(folder: Path) -> None:
+    leaf = trustme.CA(key_type=trustme.KeyType.RSA).issue_cert("localhost", key_type=trustme.KeyType.RSA)
+    leaf.private_key_pem.write_to_path(folder / "key.pem")
+    (folder / "key.pem").chmod(0o600)
+    leaf.cert_chain_pems[0].write_to_path(folder / "chain.pem")
+    files = '[certificate]\nsource = "files"\nfiles = {chain = "chain.pem", key = "key.pem"}\n'
+    write(folder, POLICY + files + '[tls]\nprofile = "modern@6.0"\n')
+    assert "key-not-in-profile" in sealgate("check", cwd=folder).err

@@ -23,7 +23,7 @@ def command_that(
 
     @click.command()
     @click.option("--json", "as_json", is_flag=True)
-    def probe(as_json: bool) -> object:  # noqa: FBT001 - click's way
+    def probe(as_json: bool) -> object:
         if raises is not None:
             raise raises
         return returns
@@ -167,16 +167,19 @@ def test_the_version_needs_no_pydantic_and_no_rich() -> None:
 
 
 def test_the_version_is_quick(tmp_path: Path) -> None:
-    """Under 150 ms of CPU, interpreter included; the best of five, for the machine has other work."""
+    """Little more than click itself: in CPU time, beside each other, the best of five."""
+    plain = {name: value for name, value in environment().items() if not name.startswith("COV")}
 
     def spent(*arguments: str) -> float:
         before = os.times()
         command = [sys.executable, *arguments]
-        subprocess.run(command, cwd=tmp_path, stdout=subprocess.DEVNULL, timeout=60, check=True)
+        subprocess.run(command, cwd=tmp_path, stdout=subprocess.DEVNULL, timeout=60, env=plain, check=True)
         after = os.times()
         return after.children_user + after.children_system - before.children_user - before.children_system
 
-    assert min(spent("-m", "sealgate", "--version") for _ in range(5)) < 0.150
+    pairs = [(spent("-m", "sealgate", "--version"), spent("-c", "import click")) for _ in range(5)]
+    ours, theirs = zip(*pairs, strict=True)
+    assert min(ours) < 2 * min(theirs)
 
 
 def test_modules_that_are_no_commands_are_none() -> None:

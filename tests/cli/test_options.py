@@ -67,7 +67,7 @@ def test_the_options_of_a_command(here: Path) -> None:
 
     @click.command()
     @common_options
-    def command(config: Path | None, state: Path | None, as_json: bool) -> None:  # noqa: FBT001 - click's way
+    def command(config: Path | None, state: Path | None, as_json: bool) -> None:
         seen.append(load_context(config, state, as_json))
 
     result = CliRunner().invoke(command, ["-c", "x.toml", "--state", "s", "--json"])

@@ -37,6 +37,7 @@ _SIZE = re.compile(r"(\d{1,15})(B|KiB|MiB|GiB)?", re.ASCII)
 _BYTES = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _APP = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*(\(\))?")
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)", re.ASCII)
+_NUMBER = re.compile(r"\d+|0x[0-9a-f]*", re.ASCII)
 _LONGEST_NAME = 253  # RFC 1035 §2.3.4, without the final dot
 # Bytes that would have to be escaped in one or the other server's configuration or in a URL.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
@@ -175,21 +176,30 @@ def canonical_name(value: str) -> str:
         if "%" in bare or address.is_unspecified or address.is_multicast:
             raise ValueError("not an address that a client can type")
         return str(address)
-    if re.fullmatch(r"[\d.]+", value, re.ASCII):
-        raise ValueError("neither an IPv4 address nor a DNS name")
     wild, rest = ("*.", value[2:]) if value.startswith("*.") else ("", value)
-    try:
-        labels = idna.encode(rest.removesuffix("."), uts46=True, std3_rules=False).decode().lower().split(".")
-    except (idna.IDNAError, UnicodeError):
-        raise ValueError("not a DNS name") from None
-    if not all(_LABEL.fullmatch(label) for label in labels):
-        raise ValueError("not a DNS name (letters, digits and inner hyphens)")
+    labels = _labels(rest)
     if wild and len(labels) < 2:
         raise ValueError("a wildcard needs at least two labels after it")
     name = wild + ".".join(labels)
     if len(name) > _LONGEST_NAME:
         raise ValueError("longer than 253 characters")
     return name
+
+
+def _labels(value: str) -> list[str]:
+    try:
+        labels = (
+            idna.encode(value.removesuffix("."), uts46=True, std3_rules=False).decode().lower().split(".")
+        )
+    except (idna.IDNAError, UnicodeError):
+        raise ValueError("not a DNS name") from None
+    if not all(_LABEL.fullmatch(label) for label in labels):
+        raise ValueError("not a DNS name (letters, digits and inner hyphens)")
+    if _NUMBER.fullmatch(labels[-1]):
+        # Clients take what ends in a number for an IPv4 address (WHATWG URL, "ends in a number"); looked at
+        # only now, because full-width digits are digits by now.
+        raise ValueError("neither an IPv4 address nor a DNS name")
+    return labels
 
 
 Name = Annotated[
