@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sealgate.guard.decision import PATH_MISMATCH, UNJUDGED, Deny, Facts, decide
+from sealgate.guard.decision import PATH_MISMATCH, UNJUDGED, Deny, Facts
 from sealgate.guard.headers import is_spoofable
+from sealgate.guard.judge import Judge
 from sealgate.guard.log import denial, to_stderr
 from sealgate.guard.problems import answer
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from sealgate.guard.compiled import Compiled
-    from sealgate.guard.decision import Allow
+    from sealgate.guard.judge import Passed
     from sealgate.guard.log import Log
     from sealgate.guard.problems import Answer
     from sealgate.guard.sources import Origin, Source
@@ -42,7 +43,7 @@ class Guard:
 
     def __init__(self, app: AsgiApp, compiled: Compiled, source: Source, log: Log = to_stderr) -> None:
         self._app = app
-        self._compiled = compiled
+        self._judge = Judge(compiled)
         self._source = source
         self._log = log
         # Whether a name is kept from the app. Clients choose names, so it is bounded.
@@ -50,7 +51,7 @@ class Guard:
 
     def use(self, compiled: Compiled) -> None:
         """Judge by another policy from the next request on."""
-        self._compiled = compiled
+        self._judge = Judge(compiled)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Judge one exchange (ASGI 3)."""
@@ -68,18 +69,20 @@ class Guard:
         origin, target = told
         method = scope.get("method", "GET")  # a WebSocket begins with a GET
         length = b",".join([value for name, value in headers if name == b"content-length"]).decode("latin-1")
-        facts = Facts(origin.client, method, _only(headers, b"host"), target, length)
-        decision = decide(self._compiled, facts)
-        if isinstance(decision, Deny):
-            await self._refuse(decision, facts, scope, receive, send)
-        elif scope["path"] != decision.path:
-            await self._refuse(PATH_MISMATCH, facts, scope, receive, send)
+        host = _only(headers, b"host")
+        judge = self._judge
+        passed = judge(origin.client, method, host, target, length)
+        if isinstance(passed, Deny) or scope["path"] != passed.path:
+            deny = passed if isinstance(passed, Deny) else PATH_MISMATCH
+            facts = Facts(origin.client, method, host, target)
+            await self._refuse(deny, facts, scope, receive, send)
         else:
-            await self._app(self._admitted(scope, headers, origin, decision), receive, send)
+            await self._app(self._admitted(scope, headers, origin, passed, judge.compiled), receive, send)
 
-    def _admitted(self, scope: Scope, headers: Headers, origin: Origin, allow: Allow) -> Scope:
+    def _admitted(
+        self, scope: Scope, headers: Headers, origin: Origin, passed: Passed, compiled: Compiled
+    ) -> Scope:
         """The scope as the app sees it."""
-        compiled = self._compiled
         known = self._spoofable
         return {
             **scope,
@@ -88,11 +91,11 @@ class Guard:
                 for pair in headers
                 if not (known[pair[0]] if pair[0] in known else self._is_spoofable(pair[0]))
             ],
-            "query_string": allow.query.encode("latin-1"),
+            "query_string": passed.query.encode("latin-1"),
             "client": (origin.client.address, origin.port),
             "server": (compiled.public_host, compiled.public_port),
             "scheme": "https" if scope["type"] == "http" else "wss",
-            "sealgate": {"client": allow.client},
+            "sealgate": {"client": origin.client},
         }
 
     def _is_spoofable(self, name: bytes) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sealgate.guard.body import ClosingBody, TooLarge, spool
-from sealgate.guard.decision import BODY_TOO_LARGE, PATH_MISMATCH, UNJUDGED, UNSPOOLED, Deny, Facts, decide
+from sealgate.guard.decision import BODY_TOO_LARGE, PATH_MISMATCH, UNJUDGED, UNSPOOLED, Deny, Facts
 from sealgate.guard.headers import is_spoofable_variable
+from sealgate.guard.judge import Judge
 from sealgate.guard.log import denial, to_stderr
 from sealgate.guard.problems import answer
 
@@ -49,7 +50,7 @@ class Guard:
         spool_directory: str | None = None,
     ) -> None:
         self._app = app
-        self._compiled = compiled
+        self._judge = Judge(compiled)
         self._source = source
         self._log = log
         self._spool_directory = spool_directory
@@ -58,7 +59,7 @@ class Guard:
 
     def use(self, compiled: Compiled) -> None:
         """Judge by another policy from the next request on."""
-        self._compiled = compiled
+        self._judge = Judge(compiled)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Judge one request (PEP 3333)."""
@@ -66,19 +67,15 @@ class Guard:
         if told is None:
             return self._refuse(UNJUDGED, None, environ, start_response)
         origin, target = told
-        compiled = self._compiled
-        length = environ.get("CONTENT_LENGTH", "")
-        facts = Facts(origin.client, environ["REQUEST_METHOD"], environ.get("HTTP_HOST", ""), target, length)
-        decision = decide(compiled, facts)
-        if isinstance(decision, Deny):
-            return self._refuse(decision, facts, environ, start_response)
-        path = decision.path
-        if not path.isascii():
-            path = path.encode().decode("latin-1")
-        if environ["PATH_INFO"] != path:
-            return self._refuse(PATH_MISMATCH, facts, environ, start_response)
+        judge, method = self._judge, environ["REQUEST_METHOD"]
+        host, length = environ.get("HTTP_HOST", ""), environ.get("CONTENT_LENGTH", "")
+        passed = judge(origin.client, method, host, target, length)
+        if isinstance(passed, Deny) or environ["PATH_INFO"] != passed.native:
+            deny = passed if isinstance(passed, Deny) else PATH_MISMATCH
+            return self._refuse(deny, Facts(origin.client, method, host, target), environ, start_response)
         self._clean(environ)
-        environ["QUERY_STRING"] = decision.query
+        compiled = judge.compiled
+        environ["QUERY_STRING"] = passed.query
         environ["REMOTE_ADDR"] = origin.client.address
         environ["REMOTE_PORT"] = str(origin.port)
         environ["SERVER_NAME"] = compiled.public_host
@@ -86,8 +83,9 @@ class Guard:
         environ["HTTPS"] = "on"
         environ["wsgi.url_scheme"] = "https"
         environ["sealgate.client"] = origin.client
-        if length or facts.method in _BODILESS or not environ.get("wsgi.input_terminated"):
+        if length or method in _BODILESS or not environ.get("wsgi.input_terminated"):
             return self._app(environ, start_response)
+        facts = Facts(origin.client, method, host, target)
         return self._call_with_length(facts, environ, start_response)
 
     def _clean(self, environ: Environ) -> None:
@@ -111,7 +109,7 @@ class Guard:
         """Take a body of unknown length in first; see ``body.py``."""
         try:
             file, size = spool(
-                environ["wsgi.input"], limit=self._compiled.body_limit, directory=self._spool_directory
+                environ["wsgi.input"], limit=self._judge.compiled.body_limit, directory=self._spool_directory
             )
         except TooLarge:
             return self._refuse(BODY_TOO_LARGE, facts, environ, start_response)

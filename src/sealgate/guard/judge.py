@@ -1,0 +1,65 @@
+"""Decisions with a memory: the same few Host values and targets come again and again.
+
+Only what was allowed is remembered, by exactly what it was decided on; a policy's memory ends with it.
+Clients choose the texts, so both their number and their length are bounded.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sealgate.guard.decision import Deny, Facts, decide
+
+if TYPE_CHECKING:
+    from sealgate.guard.client import Client
+    from sealgate.guard.compiled import Compiled
+
+__all__ = ["Judge", "Passed"]
+
+_MOST_REMEMBERED = 4096
+_LONGEST_REMEMBERED = 512
+
+
+class Passed(NamedTuple):
+    """An allowed target.
+
+    Attributes:
+        path: decoded once.
+        native: the same as WSGI's PATH_INFO carries it: UTF-8 bytes as latin-1 (PEP 3333).
+        query: raw.
+    """
+
+    path: str
+    native: str
+    query: str
+
+
+class Judge:
+    """`decide` for one policy."""
+
+    __slots__ = ("_known", "compiled")
+
+    def __init__(self, compiled: Compiled) -> None:
+        self.compiled = compiled
+        self._known: dict[tuple[str, str], Passed] = {}
+
+    def __call__(self, client: Client, method: str, host: str, target: str, length: str) -> Passed | Deny:
+        """Judge one request; the arguments are those of :class:`Facts`."""
+        if not length:
+            known = self._known.get((host, target))
+            if known is not None:
+                return known
+        return self._afresh(Facts(client, method, host, target, length))
+
+    def _afresh(self, facts: Facts) -> Passed | Deny:
+        decision = decide(self.compiled, facts)
+        if isinstance(decision, Deny):
+            return decision
+        path = decision.path
+        passed = Passed(path, path if path.isascii() else path.encode().decode("latin-1"), decision.query)
+        # `*` is for one method only, so it is judged each time.
+        if len(facts.target) <= _LONGEST_REMEMBERED and path != "*":
+            if len(self._known) >= _MOST_REMEMBERED:
+                self._known = {}
+            self._known[facts.host, facts.target] = passed
+        return passed
