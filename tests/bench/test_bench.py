@@ -52,6 +52,18 @@ def test_a_short_run_measures_and_writes(tmp_path: Path) -> None:
         assert memory["before"] < memory["after"]
 
 
+@pytest.mark.long
+def test_every_row_serves_and_is_measured(tmp_path: Path) -> None:
+    done = bench("--rounds=1", "--turns=1", "--no-memory", f"--out={tmp_path}")
+    assert done.returncode in (0, 1), done.stdout + done.stderr  # on a busy machine a target may be missed
+    (data,) = tmp_path.glob("*.json")
+    document = json.loads(data.read_text())
+    assert [line["row"] for line in document["lines"]] == [row.id for row in all_rows()]
+    assert all(target["met"] is not None for target in document["targets"])
+    verdicts = [line for line in done.stdout.splitlines() if line.startswith(("pass", "FAIL"))]
+    assert len(verdicts) == 3
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     (
