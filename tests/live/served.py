@@ -1,4 +1,4 @@
-"""A real `sealgate serve` for a test: its own policy, state directory and loopback address; stopped at the end."""
+"""A real `sealgate serve` for a test: its own policy, state and loopback address; stopped at the end."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Answer:
 
 
 def read_until_closed(sock: socket.socket, *, silence: float = 5.0, settle: float = 0.2) -> bytes:
-    """What comes until the peer closes, says nothing for `silence` seconds, or no more for `settle` seconds."""
+    """What comes until the peer closes, says nothing for `silence` s, or no more for `settle` s."""
     sock.settimeout(silence)
     data = b""
     try:

@@ -23,7 +23,7 @@ def app(environ, start_response):
     if path == "/drip":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return _drip(int(query))
-    facts = {"pid": os.getpid()}
+    facts: dict[str, object] = {"pid": os.getpid()}
     if path == "/upload":
         digest, size = hashlib.sha256(), 0
         while chunk := environ["wsgi.input"].read(65536):

@@ -1,4 +1,6 @@
-"""Apps that keep a record of each request that reached them, in the file that WITNESS names: one JSON object a line."""
+"""Apps that keep a record of each request that reached them, in the file that WITNESS names:
+one JSON object a line.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,7 @@ def _answer(path, query, seen, start_response):
         time.sleep(float(query))
     if path == "/status":
         start_response(f"{query} As Asked", [("Content-Type", "text/plain"), ("Server", "Witness/1.0")])
-        return [b"as asked"]
+        return [] if query in {"204", "304"} else [b"as asked"]
     if path == "/leak":
         fields = [
             ("Server", "Witness/1.0"),
