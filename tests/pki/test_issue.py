@@ -336,7 +336,7 @@ class TestLists:
 
 
 # pkilint asks the same of every dNSName as of a name on the public Internet: two labels, no wildcard.
-# RFC 5280 §4.2.1.6 (RFC 1034 §3.5) allows one label, RFC 6125 §6.4.3 the wildcard; localhost cannot be had otherwise.
+# RFC 5280 §4.2.1.6 (RFC 1034 §3.5) allows one label, RFC 6125 §6.4.3 the wildcard; localhost is one label.
 _NOT_PUBLIC = re.compile(r'Invalid domain name syntax: "(localhost|test|internal|local|\*\.[a-z.]+)"')
 
 

@@ -83,3 +83,15 @@ def test_two_at_once(tmp_path: Path) -> None:
 )
 def test_the_directory_of_a_site(name: str, directory: str) -> None:
     assert site_directory(name) == directory
+
+
+def test_root_makes_nothing_where_others_could_swap_it(tmp_path: Path, monkeypatch) -> None:
+    """Run as root itself or not: what counts is that root asks, and who may write above."""
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    if os.geteuid():
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(StateInsecure) as caught:
+        State.open(tmp_path / "open" / "state")
+    assert caught.value.code == "state-insecure"
+    assert list((tmp_path / "open").iterdir()) == []

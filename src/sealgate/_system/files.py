@@ -26,6 +26,7 @@ __all__ = [
     "Step",
     "check_not_readable_by_others",
     "check_not_writable_by_others",
+    "check_parents",
     "no_step",
     "private_directory",
     "swap_link",
@@ -180,11 +181,11 @@ def _insecure(path: Path, fact: str, remedy: str, code: str) -> StateInsecure:
     return StateInsecure(code, f"{path} {fact}", remedy, path=str(path))
 
 
-def _check_part(part: Path, uid: int, code: str) -> None:
+def _check_part(part: Path, code: str) -> None:
     """One directory on the way, for root: only root may be able to swap what is below it."""
     facts = part.stat()
     sticky = facts.st_uid == 0 and facts.st_mode & stat.S_ISVTX
-    if facts.st_uid not in (0, uid):
+    if facts.st_uid:
         raise _insecure(
             part, f"belongs to user {facts.st_uid}", f"chown root {part}, or use another place", code
         )
@@ -217,9 +218,19 @@ def check_not_writable_by_others(path: Path, *, code: str = "state-insecure") ->
         )
     if facts.st_mode & 0o022:
         raise _insecure(path, "can be written by other users", f"chmod go-w {path}", code)
-    if uid == 0:
-        for part in real.parents:
-            _check_part(part, uid, code)
+    check_parents(real, code=code)
+
+
+def check_parents(path: Path, *, code: str = "state-insecure") -> None:
+    """For root: refuse a path, there yet or not, with a directory above it that somebody else could change.
+
+    Raises:
+        StateInsecure: with ``code``.
+    """
+    if os.geteuid() == 0:
+        for part in path.resolve().parents:
+            if part.exists():
+                _check_part(part, code)
 
 
 def check_not_readable_by_others(path: Path, *, code: str = "state-insecure") -> None:

@@ -25,6 +25,7 @@ from pathlib import Path
 from sealgate._system.files import (
     FileLock,
     check_not_writable_by_others,
+    check_parents,
     private_directory,
     translated,
     write_atomic,
@@ -71,6 +72,7 @@ class State:
             )
         state = cls(path, FileLock(path / "keeper.lock"))
         if create:
+            check_parents(path)  # before anything is made there
             state._make()
         with translated(path):
             check_not_writable_by_others(path)
