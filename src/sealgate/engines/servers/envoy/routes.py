@@ -5,7 +5,7 @@ from __future__ import annotations
 from sealgate.engines.facts import RenderFacts
 from sealgate.engines.servers.envoy.clusters import APP, APP_UPGRADES
 from sealgate.engines.servers.envoy.facts import Json, seconds, typed
-from sealgate.engines.servers.envoy.hosts import WELL_FORMED_HOST, loopback_pattern, site_hosts
+from sealgate.engines.servers.envoy.hosts import WELL_FORMED_HOST, host_pattern, loopback_pattern, site_hosts
 from sealgate.policy.path import CANONICAL_PATH_RE2, CARRIED_PATH_RE2
 
 __all__ = ["WHOLE_BODIES", "field", "header_is", "https_routes", "plain_routes"]
@@ -149,7 +149,13 @@ def plain_routes(facts: RenderFacts) -> Json:
             }
         }
     host = header_is(":authority", site_hosts(policy, plain=True))
-    return _table("http", [_route(target, host), _route(_answer(421))], [], [])
+    routes = [_route(target, host), _route(_answer(421))]
+    if policy.public_port == 443 and policy.http.mode == "redirect":
+        # The usual port is left out where the client left it out too.
+        bare = header_is(":authority", host_pattern(policy.site.names, (), bare=True))
+        usual: Json = {"redirect": {"https_redirect": True, "response_code": "PERMANENT_REDIRECT"}}
+        routes.insert(0, _route(usual, bare))
+    return _table("http", routes, [], [])
 
 
 def _table(name: str, routes: list[Json], request: list[Json], response: list[Json]) -> Json:
@@ -157,6 +163,7 @@ def _table(name: str, routes: list[Json], request: list[Json], response: list[Js
         "name": name,
         "virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}],
         "request_headers_to_add": request,
+        "request_headers_to_remove": ["x-envoy-external-address"],
         "response_headers_to_add": response,
         "response_headers_to_remove": ["server", "x-powered-by", "x-envoy-upstream-service-time"],
     }

@@ -11,17 +11,38 @@ __all__ = ["removals"]
 
 _ENGINE_ONLY = ("sealgate-", "x-envoy-")
 _PREFIXES = (
-    "x-forwarded",
+    "forwarded",
+    "x-forward",
+    "x-real-",
+    "x-client-",
+    "x-cluster-client-",
+    "x-proxyuser-",
+    "true-client-",
+    "cf-connecting-",
+    "fastly-client-",
+    "client-cert",
     "x-ssl",
     "ssl-",
-    "client-cert",
-    "x-client",
-    "x-original",
-    "x-rewrite",
-    "x-real",
-    "x-host",
+    "x-tls-",
+    "remote-",
+    "x-remote-",
+    "x-auth-request-",
+    "x-amzn-mtls-",
+    "x-original-",
+    "x-rewrite-",
 )
-_NAMES = ("forwarded", "via", "true-client-ip", "cf-connecting-ip", "fastly-client-ip", "x-cluster-client-ip")
+_NAMES = (
+    "via",
+    "client-ip",
+    "x-scheme",
+    "x-url-scheme",
+    "x-proto",
+    "front-end-https",
+    "x-arr-ssl",
+    "x-host",
+    "x-http-host-override",
+    "proxy",
+)
 
 
 def removals(*, guarded: bool) -> list[Json]:
