@@ -50,9 +50,13 @@ def alternative_names(names: Sequence[str]) -> x509.SubjectAlternativeName:
 
 
 def subject_for(names: Sequence[str]) -> x509.Name:
-    """The first name that fits into a CommonName, else an empty subject."""
+    """The first DNS name that fits into a CommonName, else an empty subject.
+
+    Never an address: where there is no DNS name, OpenSSL holds the CommonName against the DNS constraints.
+    """
+    addresses = {str(name.value) for name in alternative_names(names) if isinstance(name, x509.IPAddress)}
     for name in names:
-        if len(name) <= _COMMON_NAME_MAX:
+        if len(name) <= _COMMON_NAME_MAX and name not in addresses:
             return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     return x509.Name([])
 
