@@ -94,15 +94,25 @@ class Control:
         line = await asyncio.wait_for(reader.readline(), _HEAR)
         if peer_uid(sock) not in (0, os.geteuid()):
             return _no("control-forbidden", "the keeper takes no orders from another user", "run as its user")
-        order = json.loads(line)
-        if not isinstance(order, dict) or not hmac.compare_digest(
-            str(order.get("token", "")).encode(), self._token.encode()
-        ):
+        order = _order(line)
+        if not hmac.compare_digest(str(order.get("token", "")).encode(errors="replace"), self._token.encode()):
             return _no("control-forbidden", "the keeper's token was not shown", "run the command again")
         try:
             return await self._handler(order)
         except SealgateError as error:
             return _no(error.code, error.fact, error.remedy)
+        except Exception as error:  # noqa: BLE001 - whoever asked must get an answer, and the keeper goes on
+            fact = f"the keeper did something wrong itself ({type(error).__name__}: {error})"
+            return _no("internal-error", fact, "report this, after taking out what is private")
+
+
+def _order(line: bytes) -> dict[str, Any]:
+    """What was asked; garbage is an order without a token."""
+    try:
+        order = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return order if isinstance(order, dict) else {}
 
 
 def _no(code: str, fact: str, remedy: str) -> dict[str, Any]:
