@@ -144,6 +144,14 @@ class TestServers:
         assert short.subject.rfc4514_string() == "CN=a.test"
         assert not short.extensions.get_extension_for_class(x509.SubjectAlternativeName).critical
 
+    @pytest.mark.parametrize("names", [("127.0.0.1",), ("10.0.0.1", "::1"), ("10.0.0.1", "a.test")])
+    def test_an_address_is_never_the_common_name(self, authority, tmp_path: Path, names) -> None:
+        """OpenSSL holds a CommonName of digits and dots against the DNS constraints where no dNSName is."""
+        leaf = issue_server(authority.servers, generate("ecdsa-p256").public_key(), names, now=NOW)
+        assert leaf.subject.rfc4514_string() == ("CN=a.test" if "a.test" in names else "")
+        ended = verify(tmp_path, authority, leaf, authority.servers, "sslserver", "-verify_ip", names[0])
+        assert ended.returncode == 0, ended.stderr
+
     def test_only_rsa_keys_may_encipher(self, authority) -> None:
         kinds: tuple[tuple[KeyType, bool], ...] = (("rsa-3072", True), ("ecdsa-p384", False))
         for kind, encipher in kinds:
