@@ -47,6 +47,8 @@ def toml(value: Any) -> str:
     """A TOML value."""
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{key} = {toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(toml, value)) + "]"
     return json.dumps(value)
 
 
