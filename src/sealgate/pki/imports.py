@@ -76,7 +76,15 @@ def read_pair(chain: Path, key: Path) -> tuple[bytes, bytes]:
         ) from error
 
 
-def check_pair(chain_pem: bytes, key_pem: bytes, names: Sequence[str], *, now: datetime, origin: str) -> Pair:
+def check_pair(
+    chain_pem: bytes,
+    key_pem: bytes,
+    names: Sequence[str],
+    *,
+    now: datetime,
+    origin: str,
+    key_origin: str = "",
+) -> Pair:
     """Everything that can be wrong with a certificate from elsewhere, before it is used.
 
     Args:
@@ -85,6 +93,7 @@ def check_pair(chain_pem: bytes, key_pem: bytes, names: Sequence[str], *, now: d
         names: the site's names, canonical; the leaf must cover all.
         now: the present.
         origin: where they are from, for messages.
+        key_origin: where the key is from, if not from there too.
 
     Raises:
         CertificateError: ``certificate-unreadable``, ``certificate-is-authority``, ``certificate-weak``,
@@ -93,7 +102,7 @@ def check_pair(chain_pem: bytes, key_pem: bytes, names: Sequence[str], *, now: d
         CertificateMismatch: ``key-mismatch``, ``chain-broken``, ``certificate-names``.
         CertificateDates: ``certificate-expired``, ``certificate-not-yet-valid``.
     """
-    key = parse_private(key_pem, origin)
+    key = parse_private(key_pem, key_origin or origin)
     chain = _ordered(parse_chain(chain_pem, origin), spki(key), origin)
     _check_use(chain[0], origin)
     for certificate in chain:

@@ -161,7 +161,8 @@ def _from_files(state: State, store: Store, policy: Policy, clock: Clock, base: 
     now, site, files = clock(), policy.site.names[0], policy.certificate.files
     chain_path, key_path = base / files.chain, base / files.key
     chain_pem, key_pem = read_pair(chain_path, key_path)
-    pair = check_pair(chain_pem, key_pem, policy.site.names, now=now, origin=str(chain_path))
+    origins = {"origin": str(chain_path), "key_origin": str(key_path)}
+    pair = check_pair(chain_pem, key_pem, policy.site.names, now=now, **origins)
     _check_profile(pair, policy, chain_path)
     directory = LiveDirectory(state.live_server(site))
     live = _readable(directory)

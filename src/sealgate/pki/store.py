@@ -29,6 +29,7 @@ from sealgate.pki.inspect import fingerprint, issuer_key_hash, names_of, pem_of,
 __all__ = ["CertificateRow", "Event", "Kind", "Store"]
 
 Kind = Literal["server", "client", "imported"]
+_ROOM = 256 * 1024
 
 _MIGRATIONS = (
     """
@@ -192,10 +193,11 @@ class Store:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # on a full disk SQLite has gone back by itself
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def add_authorities(self, authorities: dict[str, x509.Certificate], *, now: datetime) -> None:
         """Note the authorities in force, and retire all others; noting them again changes nothing.
@@ -328,6 +330,12 @@ class Store:
         self.close()
 
 
+def _is_full(path: Path) -> bool:
+    """Growing the file that SQLite shares between processes fails as an I/O error, not as a full disk."""
+    facts = os.statvfs(path.parent)
+    return facts.f_bavail * facts.f_frsize < _ROOM
+
+
 def _damaged(path: Path) -> StateError:
     return StateError(
         "store-damaged",
@@ -344,7 +352,7 @@ def _sqlite(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorname", "")
-        if code.startswith("SQLITE_FULL"):
+        if code.startswith("SQLITE_FULL") or (code.startswith("SQLITE_IOERR") and _is_full(path)):
             raise StateError(
                 "state-full",
                 f"no space is left to write {path}",
@@ -361,5 +369,12 @@ def _sqlite(path: Path) -> Iterator[None]:
         if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             raise StateError(
                 "store-locked", f"another program holds {path} open", "close it and try again", path=str(path)
+            ) from error
+        if code.startswith("SQLITE_IOERR"):
+            raise StateError(
+                "state-unusable",
+                f"{path} cannot be read or written ({error})",
+                "look at that file system, or name another directory with --state",
+                path=str(path),
             ) from error
         raise _damaged(path) from error
