@@ -19,8 +19,11 @@ from sealgate._system.process import raise_file_limit
 
 def child(code: str) -> Any:
     """What `code` leaves in `seen`."""
-    program = f"import json, os, resource\nfrom sealgate._system.process import *\nseen = {{}}\n{code}\nprint(json.dumps(seen))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    imports = "import json, os, resource\nfrom sealgate._system.process import *\nseen = {}\n"
+    program = f"{imports}{code}\nprint(json.dumps(seen))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True
+    )
     return json.loads(done.stdout)
 
 
@@ -34,7 +37,9 @@ def test_a_child_ends_with_its_parent() -> None:
         f"p = subprocess.Popen([sys.executable, '-c', {inner!r}, str(os.getpid())], stdout=subprocess.PIPE)\n"
         "p.stdout.readline()\nprint(p.pid, flush=True)\nos.kill(os.getpid(), 9)"
     )
-    done = subprocess.run([sys.executable, "-c", outer], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", outer], capture_output=True, text=True, timeout=30, check=False
+    )
     assert done.returncode == -signal.SIGKILL
     stat = Path(f"/proc/{int(done.stdout)}/stat")
     end = time.monotonic() + 5
@@ -81,7 +86,8 @@ def test_root_is_given_up_for_good(*, low_ports: bool) -> None:
     seen = child(
         f"become(61234, 61235, (61236,), low_ports={low_ports})\n"
         "seen['ids'] = [os.getresuid(), os.getresgid(), os.getgroups()]\n"
-        "seen['capabilities'] = next(l.split()[1] for l in open('/proc/self/status') if l.startswith('CapEff'))\n"
+        "status = open('/proc/self/status').read()\n"
+        "seen['capabilities'] = status.partition('CapEff:')[2].split()[0]\n"
         "try:\n    os.setuid(0)\nexcept PermissionError:\n    seen['back'] = False"
     )
     assert seen["ids"] == [[61234] * 3, [61235] * 3, [61236]]

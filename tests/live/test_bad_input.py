@@ -1,4 +1,4 @@
-"""What is wrong before or at the start: one sentence with code and remedy, the right status, nothing left behind."""
+"""What is wrong at the start: one sentence with code and remedy, the right status, nothing left behind."""
 
 from __future__ import annotations
 
@@ -56,7 +56,17 @@ class Place:
         write_policy(self.policy, self.tables)
         clean = {key: value for key, value in os.environ.items() if not key.startswith("SEALGATE_")}
         done = subprocess.run(
-            [*before, sys.executable, "-m", "sealgate", "serve", "-c", str(self.policy), "--state", str(self.state)],
+            [
+                *before,
+                sys.executable,
+                "-m",
+                "sealgate",
+                "serve",
+                "-c",
+                str(self.policy),
+                "--state",
+                str(self.state),
+            ],
             capture_output=True,
             text=True,
             timeout=40,
@@ -84,7 +94,7 @@ class Place:
             if entry.name.isdigit() and int(entry.name) != os.getpid():
                 try:
                     line = (entry / "cmdline").read_bytes().decode(errors="replace")
-                    here = os.readlink(entry / "cwd")
+                    here = str((entry / "cwd").readlink())
                 except OSError:
                     continue
                 assert not (here.startswith(str(self.state)) and "envoy" in line), line
@@ -139,7 +149,9 @@ def test_an_app_that_is_not_there(place: Place, app: str, code: str) -> None:
 
 
 def test_an_app_that_cannot_be_imported_shows_its_own_traceback(place: Place) -> None:
-    (place.folder / "broken.py").write_text("def deep(n):\n    return 1 / n if n == 0 else deep(n - 1)\ndeep(30)\n")
+    (place.folder / "broken.py").write_text(
+        "def deep(n):\n    return 1 / n if n == 0 else deep(n - 1)\ndeep(30)\n"
+    )
     place.tables["site"]["app"] = "broken:app"
     assert "ZeroDivisionError: division by zero" in place.refused("app-not-importable", 2)
     shown = place.serve().err
@@ -188,12 +200,16 @@ def test_another_version_of_envoy(place: Place, says: str, code: str) -> None:
 
 def test_an_envoy_that_ends_at_once(place: Place) -> None:
     fake = place.folder / "envoy"
-    fake.write_text("#!/bin/sh\n[ \"$1\" = --version ] && echo 'envoy version: 0a1b/1.40.9/Clean' && exit 0\nexit 5\n")
+    fake.write_text(
+        "#!/bin/sh\n[ \"$1\" = --version ] && echo 'envoy version: 0a1b/1.40.9/Clean' && exit 0\nexit 5\n"
+    )
     fake.chmod(0o755)
     assert "status 5" in place.refused("envoy-refused", 3, env={"SEALGATE_ENVOY": str(fake)})
 
 
-def imported(place: Place, *, age: timedelta = timedelta(), other_key: bool = False, garbage: bool = False) -> None:
+def imported(
+    place: Place, *, age: timedelta = timedelta(), other_key: bool = False, garbage: bool = False
+) -> None:
     """`certificate.files` with a pair of this age."""
     state = State.open(place.folder / "maker")
     now = system_clock()
@@ -354,7 +370,15 @@ mode = "sometimes"
     call = [sys.executable, "-m", "sealgate", "serve", "-c", str(place.policy), "--state", str(place.state)]
     done = subprocess.run(call, capture_output=True, text=True, timeout=40, check=False)
     assert done.returncode == 2
-    keys = ("version", "site.names", "site.worker", "site.threads", "listen.https", "tls.profile", "http.mode")
+    keys = (
+        "version",
+        "site.names",
+        "site.worker",
+        "site.threads",
+        "listen.https",
+        "tls.profile",
+        "http.mode",
+    )
     for key in (*keys, "limits.body", "limits.connections", "timeouts.idle", "clients.mode"):
         assert key in done.stderr, key
     assert "Traceback" not in done.stderr
@@ -364,7 +388,17 @@ mode = "sometimes"
 def test_an_error_is_json_where_that_was_asked_for(place: Place) -> None:
     place.tables["site"]["app"] = "nowhere:app"
     write_policy(place.policy, place.tables)
-    call = [sys.executable, "-m", "sealgate", "serve", "-c", str(place.policy), "--state", str(place.state), "--json"]
+    call = [
+        sys.executable,
+        "-m",
+        "sealgate",
+        "serve",
+        "-c",
+        str(place.policy),
+        "--state",
+        str(place.state),
+        "--json",
+    ]
     done = subprocess.run(call, capture_output=True, text=True, timeout=40, check=False, cwd=place.folder)
     assert done.returncode == 2
     assert '"app-not-found"' in done.stdout

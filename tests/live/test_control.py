@@ -1,4 +1,4 @@
-"""The control socket: who may give the keeper orders, and what it says to anybody else. sd_notify beside it."""
+"""The control socket: who may give the keeper orders, and what it says to others; sd_notify beside it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def test_without_the_token_nothing_is_done(steady: Served, line: bytes) -> None:
     assert talk(steady, line)["code"] == "control-forbidden"
 
 
-@pytest.mark.parametrize("line", [b"\n", b"{\n", b"\xff\xfe\n", b"[" * 100_000 + b"\n", b"x" * 2_000_000 + b"\n"])
+@pytest.mark.parametrize(
+    "line", [b"\n", b"{\n", b"\xff\xfe\n", b"[" * 100_000 + b"\n", b"x" * 2_000_000 + b"\n"]
+)
 def test_garbage_gets_no_further(steady: Served, line: bytes) -> None:
     try:
         answer = talk(steady, line)
@@ -157,6 +159,8 @@ def test_systemd_is_told() -> None:
             # The app's workers are not the service's main process: they must not speak for it.
             workers = served.children("sealgate.runtime.worker")
             assert workers
-            assert not [pid for pid in workers if b"NOTIFY_SOCKET" in Path(f"/proc/{pid}/environ").read_bytes()]
+            assert not [
+                pid for pid in workers if b"NOTIFY_SOCKET" in Path(f"/proc/{pid}/environ").read_bytes()
+            ]
             served.stop()
             assert said()["STOPPING"] == "1"

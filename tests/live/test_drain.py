@@ -184,7 +184,10 @@ def test_ctrl_c_reaches_the_whole_group_and_is_graceful(tmp_path: Path) -> None:
     host = loopback()
     https = free_port(host)
     policy = tmp_path / "sealgate.toml"
-    tables = {"site": {"app": "ops:app", "names": [host]}, "listen": {"https": [f"{host}:{https}"], "http": []}}
+    tables = {
+        "site": {"app": "ops:app", "names": [host]},
+        "listen": {"https": [f"{host}:{https}"], "http": []},
+    }
     write_policy(policy, tables)
     with (tmp_path / "out.log").open("wb") as out, (tmp_path / "err.log").open("wb") as err:
         process = subprocess.Popen(
@@ -212,7 +215,10 @@ def test_stopped_at_any_moment_of_its_start_nothing_is_left(tmp_path: Path) -> N
     host = loopback()
     https = free_port(host)
     policy = tmp_path / "sealgate.toml"
-    tables = {"site": {"app": "ops:app", "names": [host]}, "listen": {"https": [f"{host}:{https}"], "http": []}}
+    tables = {
+        "site": {"app": "ops:app", "names": [host]},
+        "listen": {"https": [f"{host}:{https}"], "http": []},
+    }
     write_policy(policy, tables)
     arguments = ("serve", "-c", str(policy), "--state", str(tmp_path / "state"))
     for number in range(20):

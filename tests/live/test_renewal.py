@@ -48,7 +48,16 @@ def live_files(served: Served) -> dict[str, bytes]:
 
 
 def run(served: Served, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sealgate", *arguments, "-c", str(served.policy), "--state", str(served.state)]
+    command = [
+        sys.executable,
+        "-m",
+        "sealgate",
+        *arguments,
+        "-c",
+        str(served.policy),
+        "--state",
+        str(served.state),
+    ]
     environ = {**os.environ, "PYTHONPATH": str(APPS)}
     return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environ, check=False)
 
@@ -120,7 +129,7 @@ LONG_AGO = timedelta(days=60)
 
 
 def aged(folder: Path) -> tuple[State, LiveDirectory, bytes, bytes]:
-    """A state whose authorities are 60 days old, and a pair that was issued 40 of its 47 days ago: long due."""
+    """A state with authorities 60 days old, and a pair that was issued 40 of its 47 days ago: long due."""
     state = State.open(folder / "state")
     now = system_clock()
     with state.lock(), Store.open(state.store) as store:
@@ -161,7 +170,7 @@ def test_what_fell_due_while_stopped_is_renewed_by_the_command_and_at_the_start(
 
 
 def test_imported_files_are_taken_over_when_they_change(tmp_path: Path) -> None:
-    """`certificate.source = "files"`: somebody else writes them; a pair that does not fit never replaces a good one."""
+    """`certificate.source = "files"`: a pair that does not fit never replaces a good one."""
     maker = State.open(tmp_path / "maker")
     write_policy(tmp_path / "maker.toml", {"site": {"names": ["localhost"], "app": "ops:app"}})
     policy = load(tmp_path / "maker.toml", environ={}, euid=os.geteuid()).policy
@@ -177,7 +186,9 @@ def test_imported_files_are_taken_over_when_they_change(tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
     files = {"files": {"chain": str(tmp_path / "chain.pem"), "key": str(tmp_path / "key.pem")}}
     names = {"names": ["localhost"]}
-    with serve(tmp_path / "site", app="ops:app", site=names, certificate={"source": "files", **files}) as served:
+    with serve(
+        tmp_path / "site", app="ops:app", site=names, certificate={"source": "files", **files}
+    ) as served:
         seen = lambda: handshake(Endpoint(served.host, served.https), "localhost").fingerprint  # noqa: E731
         assert seen() == first
         second = write()

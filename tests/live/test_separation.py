@@ -14,12 +14,11 @@ from typing import Any
 import httpx
 import pytest
 
-from sealgate.pki.keys import generate, to_pem
+from sealgate._system.clock import system_clock
 from sealgate.pki.server import ensure_server_certificate
 from sealgate.pki.state import State
 from sealgate.policy.load import load
-from sealgate._system.clock import system_clock
-from tests.live.served import APPS, Served, serve, write_policy
+from tests.live.served import Served, serve, write_policy
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +47,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture(scope="module")
 def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The same with the private authority, whose keys are there too."""
-    with serve(tmp_path_factory.mktemp("private"), app="attacker:app", clients={"mode": "optional"}) as served:
+    with serve(
+        tmp_path_factory.mktemp("private"), app="attacker:app", clients={"mode": "optional"}
+    ) as served:
         yield served
 
 
@@ -86,7 +87,10 @@ def test_no_file_of_the_state_can_be_read_or_written(private: Served) -> None:
 def test_the_attack_would_have_seen_them(private: Served) -> None:
     """The attacker can read what it may: its list being empty is no mistake of its own."""
     guard = str(private.state / "live/guard/policy.json")
-    assert ask(private, "open", paths=[guard, str(private.policy)])["readable"] == [guard, str(private.policy)]
+    assert ask(private, "open", paths=[guard, str(private.policy)])["readable"] == [
+        guard,
+        str(private.policy),
+    ]
     assert ask(private, "open", paths=[guard])["writable"] == []
 
 
@@ -125,12 +129,21 @@ def test_not_by_another_name(private: Served) -> None:
 def test_nor_by_a_child_of_its_own(private: Served) -> None:
     key = next(str(path) for path in secret_files(private) if path.name == "key.pem")
     assert "denied" in ask(private, "child", command=["cat", key])
-    assert "Operation not permitted" in ask(private, "child", command=["kill", "-9", str(private.process.pid)])
+    assert "Operation not permitted" in ask(
+        private, "child", command=["kill", "-9", str(private.process.pid)]
+    )
 
 
 def test_the_engine_takes_no_orders_from_the_app(private: Served) -> None:
     (admin,) = (private.state / "run/engine").glob("*.sock")
-    for target in ("/", "/quitquitquit", "/config_dump", "/certs", "/drain_listeners?graceful", "/stats?key="):
+    for target in (
+        "/",
+        "/quitquitquit",
+        "/config_dump",
+        "/certs",
+        "/drain_listeners?graceful",
+        "/stats?key=",
+    ):
         answer = ask(private, "talk", path=str(admin), text=f"POST {target} HTTP/1.1\r\nHost: x\r\n\r\n")
         assert " 403 " in answer or answer in {"EACCES", "ECONNREFUSED"}, (target, answer)
     key = json.loads((private.state / "engines/envoy/bootstrap.json").read_text())["admin"]["allow_paths"]
@@ -173,10 +186,14 @@ print(json.dumps(readable))
 """
     files = [str(path) for path in secret_files(private)]
     command = [sys.executable, "-c", code, str(private.state)]
-    done = subprocess.run(command, input=json.dumps(files), capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run(
+        command, input=json.dumps(files), capture_output=True, text=True, check=True, timeout=30
+    )
     readable = json.loads(done.stdout)
     assert [path for path in readable if path.endswith("key.pem") and "/live/server/" in path]
-    assert not [path for path in readable if "/authorities/" in path or path.endswith(("store.db", "control.token"))]
+    assert not [
+        path for path in readable if "/authorities/" in path or path.endswith(("store.db", "control.token"))
+    ]
 
 
 def test_no_core_files_and_private_modes(private: Served) -> None:

@@ -98,7 +98,7 @@ def try_chroot(path):
 
 def try_device(path):
     node = Path(tempfile.mkdtemp()) / "disk"
-    os.mknod(node, 0o600 | stat.S_IFBLK, os.stat(path).st_dev)
+    os.mknod(node, 0o600 | stat.S_IFBLK, Path(path).stat().st_dev)
     return "made"
 
 
@@ -122,7 +122,8 @@ def try_delete(path):
 
 
 def try_child(command):
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": os.defpath, "LC_ALL": "C"})
+    plain = {"PATH": os.defpath, "LC_ALL": "C"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=plain)
     return done.stdout + done.stderr
 
 
