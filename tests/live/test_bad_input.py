@@ -305,7 +305,7 @@ def test_a_disk_that_was_full_does_not_matter_later(place: Place) -> None:
 
 
 def test_a_read_only_state_directory(place: Place) -> None:
-    assert State.open(place.state)
+    State.open(place.state)
     with mounted(place.state, "--bind", str(place.state)):
         subprocess.run(["mount", "-o", "remount,bind,ro", str(place.state)], check=True)
         assert str(place.state) in place.refused("state-read-only", 3)

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import websockets.sync.client
@@ -184,7 +185,7 @@ def test_ctrl_c_reaches_the_whole_group_and_is_graceful(tmp_path: Path) -> None:
     host = loopback()
     https = free_port(host)
     policy = tmp_path / "sealgate.toml"
-    tables = {
+    tables: dict[str, dict[str, Any]] = {
         "site": {"app": "ops:app", "names": [host]},
         "listen": {"https": [f"{host}:{https}"], "http": []},
     }
@@ -215,7 +216,7 @@ def test_stopped_at_any_moment_of_its_start_nothing_is_left(tmp_path: Path) -> N
     host = loopback()
     https = free_port(host)
     policy = tmp_path / "sealgate.toml"
-    tables = {
+    tables: dict[str, dict[str, Any]] = {
         "site": {"app": "ops:app", "names": [host]},
         "listen": {"https": [f"{host}:{https}"], "http": []},
     }

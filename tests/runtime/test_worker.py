@@ -19,7 +19,7 @@ from tests.live.served import APPS, temporary
 
 
 def test_orders_survive_the_way() -> None:
-    orders = Orders("a:b", "/f", "/s", "/g", 8, ("/h",), ("/r",), (), -1, -1, -1, 1, 3)
+    orders = Orders(app="a:b", folder="/f", listener=4, guard="/g", threads=8, parent=1, answers=3)
     assert Orders.from_json(orders.to_json()) == orders
 
 

@@ -36,7 +36,7 @@ def _done(result):
 
 
 def try_open(paths):
-    found = {"readable": [], "writable": []}
+    found: dict[str, list[str]] = {"readable": [], "writable": []}
     for path in paths:
         for kind, flags in (("readable", os.O_RDONLY), ("writable", os.O_WRONLY)):
             try:
