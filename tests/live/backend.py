@@ -61,7 +61,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 class _Tcp(socketserver.ThreadingTCPServer):
-    daemon_threads = True
+    daemon_threads = False  # ended with the connections, and waited for
     allow_reuse_address = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -69,7 +69,7 @@ class _Tcp(socketserver.ThreadingTCPServer):
 
 
 class _Unix(socketserver.ThreadingUnixStreamServer):
-    daemon_threads = True
+    daemon_threads = False  # ended with the connections, and waited for
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Quiet as well."""

@@ -105,6 +105,8 @@ def _upstream(facts: RenderFacts) -> Json:
 def _fixed(base: Json, address: Json, host: str = "") -> Json:
     kind = "STRICT_DNS" if host and not is_address(host) else "STATIC"
     hosts = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
+    if kind == "STRICT_DNS":
+        base = {**base, "dns_lookup_family": "ALL"}  # "localhost" is two addresses; a backend may listen on one
     return {**base, "type": kind, "load_assignment": {"cluster_name": APP, "endpoints": hosts}}
 
 

@@ -14,6 +14,7 @@ WHOLE_BODIES = "whole_bodies"
 """Name of the filter that holds a WSGI request until all of it is here."""
 
 _HSTS = "strict-transport-security"
+_HOP_KEY = "c2VhbGdhdGUtc2VhbGdhdA=="  # 16 bytes (RFC 6455 §4.1); it proves nothing and protects nothing
 
 
 def header_is(name: str, pattern: str, *, invert: bool = False) -> Json:
@@ -61,11 +62,14 @@ def _action(facts: RenderFacts, cluster: str, *, upgrades: bool) -> Json:
 
 def _backends(facts: RenderFacts) -> list[Json]:
     """Routes to the backend, for requests whose Host and path were judged already."""
-    websocket = header_is("upgrade", "(?i)websocket")
-    if facts.backend == "asgi":
-        upgrade = _action(facts, APP_UPGRADES, upgrades=True)
-        return [_route(upgrade, websocket), _route(_action(facts, APP, upgrades=False))]
-    return [_route(_action(facts, APP, upgrades=facts.backend == "upstream"))]
+    plain = _route(_action(facts, APP, upgrades=False))
+    if facts.backend == "wsgi":
+        return [plain]
+    cluster = APP_UPGRADES if facts.backend == "asgi" else APP
+    upgrade = _route(_action(facts, cluster, upgrades=True), header_is("upgrade", "(?i)websocket"))
+    # Over HTTP/2 there is no key (RFC 8441 §5), over the HTTP/1.1 behind it there must be one: the hop's own.
+    key = {**field("sec-websocket-key", _HOP_KEY), "append_action": "ADD_IF_ABSENT"}
+    return [{**upgrade, "request_headers_to_add": [key]}, plain]
 
 
 def _with(routes: list[Json], *headers: Json, response: tuple[Json, ...] = ()) -> list[Json]:
