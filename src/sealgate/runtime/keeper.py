@@ -15,12 +15,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sealgate._system.clock import system_clock
-from sealgate._system.files import write_atomic
 from sealgate._system.landlock import confine
 from sealgate._system.notify import notify, notify_reloading
 from sealgate._system.process import (
@@ -33,7 +31,6 @@ from sealgate._system.process import (
 )
 from sealgate.engines.contract import Driver
 from sealgate.engines.facts import Backend, Worker
-from sealgate.engines.observe import handshake, plain_status
 from sealgate.engines.registry import engine
 from sealgate.errors import (
     AppError,
@@ -43,15 +40,14 @@ from sealgate.errors import (
     PolicyError,
     SealgateError,
 )
-from sealgate.guard.compiled import Compiled, compile_policy
-from sealgate.pki.live import LiveCertificate, LiveDirectory
 from sealgate.pki.orders import carry_out
-from sealgate.pki.server import ensure_client_trust, ensure_server_certificate
 from sealgate.pki.state import State
 from sealgate.policy.load import Loaded
-from sealgate.policy.model import Endpoint, Policy
+from sealgate.policy.model import Policy
 from sealgate.runtime.control import Control
+from sealgate.runtime.observation import observe
 from sealgate.runtime.preflight import preflight
+from sealgate.runtime.publication import Publication
 from sealgate.runtime.separation import Separation, plan
 from sealgate.runtime.site import Site
 from sealgate.runtime.supervise import Backoff
@@ -59,7 +55,6 @@ from sealgate.runtime.workers import Launch, Pool, Running, discard, launch
 
 __all__ = ["Keeper", "Options"]
 
-_SEEN = 5.0
 _BACK = 12.0
 _ENDING = 5.0
 _RENEW_EVERY = 15.0
@@ -91,6 +86,7 @@ class Keeper:
         self._site: Site | None = None
         self._separation: Separation | None = None
         self._engine: Driver | None = None
+        self._publication = Publication(state, self._root)
         self._pool = Pool(self._root, self._spread, self._idle, self.say)
         self._control = Control(self._root / "run", self._order)
         self._changing = asyncio.Lock()
@@ -98,7 +94,6 @@ class Keeper:
         self._stopping = asyncio.Event()
         self._reload_wanted = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._generation = 0
 
     @staticmethod
     def say(text: str) -> None:
@@ -153,7 +148,7 @@ class Keeper:
         checking = asyncio.create_task(asyncio.to_thread(kind.program, os.environ, self._options.untested))
         try:
             site = await self._prepared(loaded)
-            self._separation = plan(self._root, site.secrets())
+            self._separation = plan(self._root, site.secrets(), site.loaded.path)
             if policy.site.app:
                 await self._pool.fill(self._spec(policy), policy.site.workers)
                 site = replace(site, backend=self._pool.running[0].interface)
@@ -163,7 +158,7 @@ class Keeper:
             checking.cancel()
         self._engine = kind.drive(self._root, program, self._engine_prepared, uid=self._separation.engine.uid)
         await self._engine.start(site.facts(self._workers()))
-        await self._observe(site)
+        await observe(site)
         await self._control.open()
         self._tasks = [
             asyncio.create_task(task)
@@ -183,45 +178,30 @@ class Keeper:
         print(line, flush=True)  # noqa: T201 - scripts wait for it
         for folder in self._separation.closed_folders() if self._separation and workers else ():
             self.say(
-                f"app workers cannot make new files directly in {folder}: the state directory is in it; "
-                "let the app write into a subdirectory, or give --state another place"
+                f"app workers cannot make new files directly in {folder}: the state directory or our own "
+                "files are in it; let the app write into a subdirectory, or put those elsewhere (--state)"
             )
         notify("READY=1", f"STATUS=serving {site.policy.public_url}")
 
     async def _prepared(self, loaded: Loaded) -> Site:
         """Certificate, trust and the guard's policy: what must stand before anything runs by it."""
-        certificate = await asyncio.to_thread(self._materials, loaded)
-        self._publish(loaded, self._guard_file)
+        certificate = await asyncio.to_thread(self._publication.materials, loaded)
+        self._publication.compile(loaded, self._publication.guard, shared=self._other_user)
         return Site(loaded, self._root, self._options.folder, certificate, self._backend(loaded))
 
     def _backend(self, loaded: Loaded) -> Backend:
         return self._site.backend if self._site and loaded.policy.site.app else "upstream"
 
-    def _materials(self, loaded: Loaded) -> LiveCertificate:
-        certificate = ensure_server_certificate(self._state, loaded.policy, system_clock, base=loaded.base)
-        if loaded.policy.clients.mode != "off":
-            ensure_client_trust(self._state, loaded.policy, system_clock, base=loaded.base)
-        return certificate
-
-    def _publish(self, loaded: Loaded, path: Path) -> None:
-        """Compile the guard's policy into a file, under the next generation."""
-        if not self._generation:
-            with contextlib.suppress(OSError, SealgateError):
-                self._generation = Compiled.from_json(self._guard_file.read_bytes()).generation
-        self._generation += 1
-        mode = 0o644 if self._separation and self._separation.app.uid >= 0 else 0o600
-        write_atomic(path, compile_policy(loaded.policy, self._generation).to_json().encode(), mode)
-
     @property
-    def _guard_file(self) -> Path:
-        return self._root / "live" / "guard" / "policy.json"
+    def _other_user(self) -> bool:
+        return self._separation is not None and self._separation.app.uid >= 0
 
     def _spec(self, policy: Policy, guard: Path | None = None) -> Launch:
         assert self._separation is not None  # noqa: S101 - planned before any worker
         return Launch(
             policy.site.app,
             self._options.folder,
-            guard or self._guard_file,
+            guard or self._publication.guard,
             policy.site.threads,
             self._separation,
             os.environ,
@@ -278,12 +258,17 @@ class Keeper:
 
     async def _keep_certificate(self) -> None:
         """Renew when it is due."""
+        said = ""
         while True:
             await asyncio.sleep(_RENEW_EVERY)
             try:
                 await self.renew(force=False)
             except SealgateError as error:
-                self.say(str(error))
+                if said != str(error):
+                    self.say(str(error))
+                said = str(error)
+            else:
+                said = ""
 
     async def renew(self, *, force: bool) -> dict[str, Any]:
         """Issue (or take over) a certificate where due, and see it served.
@@ -297,15 +282,7 @@ class Keeper:
         async with self._changing:
             site = self._site
             assert site is not None  # noqa: S101 - started
-            loaded = site.loaded
-            certificate = await asyncio.to_thread(
-                ensure_server_certificate,
-                self._state,
-                loaded.policy,
-                system_clock,
-                base=loaded.base,
-                force=force,
-            )
+            certificate = await asyncio.to_thread(self._publication.materials, site.loaded, force=force)
             began = time.monotonic()
             renewed = certificate.fingerprint != site.certificate.fingerprint
             if renewed:
@@ -322,40 +299,15 @@ class Keeper:
     async def _seen_or_back(self, before: Site) -> None:
         assert self._site is not None  # noqa: S101 - just set
         try:
-            await self._observe(self._site)
+            await observe(self._site)
         except NotObserved as error:
-            directory = LiveDirectory(self._state.live_server(before.policy.site.names[0]))
-            back = await asyncio.to_thread(directory.rollback)
+            back = await asyncio.to_thread(self._publication.certificate_back, before)
             self._site = replace(self._site, certificate=back)
             raise NotObserved(
                 "renewed-not-served",
                 f"a new certificate was made but is not served ({error.fact}); the old one is live again",
                 "look at the lines before this one; the next try is made by itself",
             ) from None
-
-    async def _observe(self, site: Site) -> None:
-        """Every listener, from outside, until it shows what it shall.
-
-        Raises:
-            NotObserved: `not-observed`.
-        """
-        end = time.monotonic() + _SEEN
-        for endpoint in site.policy.listen.https:
-            await self._until_seen(partial(_certificate_seen, endpoint, site), end)
-        for endpoint in site.policy.listen.http:
-            await self._until_seen(partial(_plain_seen, endpoint, site), end)
-
-    @staticmethod
-    async def _until_seen(look: Callable[[], None], end: float) -> None:
-        while True:
-            try:
-                await asyncio.to_thread(look)
-            except NotObserved:
-                if time.monotonic() > end:
-                    raise
-                await asyncio.sleep(0.02)
-            else:
-                return
 
     # Reloading
 
@@ -392,37 +344,29 @@ class Keeper:
             assert before is not None  # noqa: S101 - started
             loaded = await asyncio.to_thread(self._options.reload)
             preflight(loaded.policy, before.policy)
-            draft = self._guard_file.with_name("next.json")
+            draft = self._publication.draft
             first: Running | None = None
             try:
                 site = Site(loaded, self._root, self._options.folder, before.certificate)
-                self._publish(loaded, draft)
-                self._separation = plan(self._root, site.secrets())
+                self._publication.compile(loaded, draft, shared=self._other_user)
+                self._separation = plan(self._root, site.secrets(), site.loaded.path)
                 if loaded.policy.site.app:
                     first = await launch(self._spec(loaded.policy, draft))
                     site = replace(site, backend=first.interface)
-                site = replace(site, certificate=await asyncio.to_thread(self._materials, loaded))
+                site = replace(site, certificate=await asyncio.to_thread(self._publication.materials, loaded))
                 await self._switch(before, site)
-                draft.replace(self._guard_file)
+                draft.replace(self._publication.guard)
             except BaseException:
                 self._site, self._separation = before, separation
                 if first is not None:
                     await discard(first, self._root)
                 draft.unlink(missing_ok=True)
-                await asyncio.to_thread(self._materials_back, before)
+                await asyncio.to_thread(self._publication.materials_back, before)
                 raise
             self._loaded = loaded
             spec = self._spec(loaded.policy) if first else None
             count = loaded.policy.site.workers if first else 0
             await self._pool.roll(spec, count, first, loaded.policy.timeouts.drain)
-
-    def _materials_back(self, before: Site) -> None:
-        directory = LiveDirectory(self._state.live_server(before.policy.site.names[0]))
-        if directory.fingerprint() != before.certificate.fingerprint:
-            directory.rollback()
-        if before.policy.clients.mode != "off":
-            with contextlib.suppress(SealgateError):  # what is there is what it was, or sound
-                ensure_client_trust(self._state, before.policy, system_clock, base=before.loaded.base)
 
     async def _switch(self, before: Site, site: Site) -> None:
         """Hand the engine the new site, and see it."""
@@ -440,7 +384,7 @@ class Keeper:
         await engine.apply(facts)
         self._site = site
         try:
-            await self._observe(site)
+            await observe(site)
         except NotObserved:
             await engine.apply(before.facts(self._workers()))
             raise
@@ -467,12 +411,12 @@ class Keeper:
     async def _order(self, order: Mapping[str, Any]) -> dict[str, Any]:
         match order.get("order"):
             case "ping":
-                return {"pid": os.getpid(), "generation": self._generation}
+                return {"pid": os.getpid(), "generation": self._publication.generation}
             case "renew":
                 return await self.renew(force=bool(order.get("force", True)))
             case "reload":
                 await self.reload()
-                return {"generation": self._generation}
+                return {"generation": self._publication.generation}
             case "cert-import" | "cert-new-root" | "cert-request":
                 return await self._carry_out(order)
             case other:
@@ -514,23 +458,3 @@ class Keeper:
             await engine.stop()
             engine.remove()
         await self._pool.stop(_ENDING)
-
-
-def _certificate_seen(endpoint: Endpoint, site: Site) -> None:
-    """Raises NotObserved unless a handshake shows the site's certificate."""
-    policy, wanted = site.policy, site.certificate.fingerprint
-    seen = handshake(endpoint, policy.first_name, proxy_protocol=policy.listen.proxy_protocol)
-    if seen.fingerprint != wanted:
-        fact = f"{endpoint} serves certificate {seen.fingerprint[:16]}, not {wanted[:16]}"
-        raise NotObserved("not-observed", fact, "look at the lines before this one")
-
-
-def _plain_seen(endpoint: Endpoint, site: Site) -> None:
-    """Raises NotObserved unless plain HTTP is redirected or refused, as the policy says."""
-    policy = site.policy
-    expected = 308 if policy.http.mode == "redirect" else 403
-    host = f"[{policy.first_name}]" if ":" in policy.first_name else policy.first_name
-    status = plain_status(endpoint, host, proxy_protocol=policy.listen.proxy_protocol)
-    if status != expected:
-        fact = f"plain HTTP on {endpoint} answers {status}, not {expected}"
-        raise NotObserved("not-observed", fact, "report this")
