@@ -3,7 +3,8 @@
 Theory: Landlock is an allow-list of hierarchies; a directory below an allowed one cannot be taken out
 again. To hide a directory, everything *beside* it is allowed instead, on every level from the root down.
 So inside the ancestors of a hidden directory only what existed at the start is reachable, and nothing
-new can be made directly in them. Symbolic links are skipped: what they lead to is judged where it really is.
+new can be made directly in them. The same holds above what may be read but not changed (`fixed`). Symbolic
+links are skipped: what they lead to is judged where it really is.
 
 A confined process can also neither trace, read the memory of, nor (Landlock ABI 6) signal a process that
 is not confined with it; and it gains no privileges by execve(2).
@@ -91,22 +92,24 @@ def _children(path: Path) -> Iterator[Path]:
         return
 
 
-def grants(hidden: Iterable[Path], allowed: Iterable[Grant]) -> Iterator[Grant]:
+def grants(hidden: Iterable[Path], allowed: Iterable[Grant], fixed: Iterable[Path] = ()) -> Iterator[Grant]:
     """What to allow so that everything but `hidden` is reachable, and `allowed` nevertheless.
 
-    All paths absolute and free of symbolic links.
+    All paths absolute and free of symbolic links. What is `fixed` can be read, not changed.
     """
-    secret = frozenset(hidden)
-    todo = [Path("/")]
+    secret, still = frozenset(hidden), frozenset(fixed)
+    todo = [(Path("/"), WRITE)]
     while todo:
-        path = todo.pop()
+        path, rights = todo.pop()
         if path in secret:
             continue
-        if _is_above(path, secret):
+        if path in still:
+            rights = READ
+        if _is_above(path, secret) or (rights != READ and _is_above(path, still)):
             yield Grant(path, _READ_DIR)
-            todo.extend(_children(path))
+            todo.extend((child, rights) for child in _children(path))
         else:
-            yield Grant(path, WRITE)
+            yield Grant(path, rights)
     yield from allowed
 
 
@@ -129,12 +132,13 @@ def _add(libc: ctypes.CDLL, ruleset: int, grant: Grant, handled: int) -> None:
         os.close(fd)
 
 
-def confine(*, hidden: Iterable[Path], allowed: Iterable[Grant] = ()) -> int:
+def confine(*, hidden: Iterable[Path], allowed: Iterable[Grant] = (), fixed: Iterable[Path] = ()) -> int:
     """Hide directories from this process and all it starts, for ever.
 
     Args:
         hidden: directories (or files) to hide; resolved here.
         allowed: what inside them stays reachable.
+        fixed: directories (or files) that can be read but not changed; resolved here.
 
     Returns:
         the Landlock ABI that holds, or 0 where the kernel has none: the caller must then say
@@ -156,7 +160,8 @@ def confine(*, hidden: Iterable[Path], allowed: Iterable[Grant] = ()) -> int:
     try:
         resolved = [Path(os.path.realpath(path)) for path in hidden]
         inside = [Grant(Path(os.path.realpath(grant.path)), grant.rights) for grant in allowed]
-        for grant in grants(resolved, inside):
+        still = [Path(os.path.realpath(path)) for path in fixed]
+        for grant in grants(resolved, inside, still):
             _add(libc, ruleset, grant, handled)
         _check(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
         _check(libc.syscall(_RESTRICT_SELF, ruleset, 0), "landlock_restrict_self")

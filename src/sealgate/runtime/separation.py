@@ -10,6 +10,7 @@ import os
 import pwd
 import stat
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ class Separation:
         state: the state directory, without symbolic links.
         app, engine: whom they run as.
         hidden: files and directories that app workers must not reach.
+        fixed: what they may read but not change: it is loaded by the keeper, or by workers before the app.
         landlock: the kernel's ABI; 0: none.
         missing: sentences: what is not separated, and what to do about it.
     """
@@ -47,16 +49,18 @@ class Separation:
     app: User
     engine: User
     hidden: tuple[Path, ...]
+    fixed: tuple[Path, ...]
     landlock: int
     missing: tuple[str, ...]
 
     def app_temp(self) -> Path | None:
-        """A temp directory for app workers, where the usual one is an ancestor of the state directory.
-
-        Landlock could then not allow new files in it.
-        """
+        """A temp directory for app workers, where Landlock could not allow new files in the usual one."""
         usual = Path(os.path.realpath(tempfile.gettempdir()))
-        return self.state / "run" / "tmp" if usual in self.state.parents else None
+        return self.state / "run" / "tmp" if self._closes(usual) else None
+
+    def _closes(self, folder: Path) -> bool:
+        """Is the directory above something hidden or fixed? Then nothing new can be made in it."""
+        return any(folder in path.parents for path in (*self.hidden, *self.fixed))
 
     def app_readable(self) -> tuple[Path, ...]:
         """What workers read of the state directory."""
@@ -78,15 +82,16 @@ class Separation:
     def closed_folders(self) -> tuple[Path, ...]:
         """Directories the app is likely to use, in which it cannot make new files."""
         here = Path.cwd()
-        return (here,) if self.landlock and here in self.state.parents else ()
+        return (here,) if self.landlock and self._closes(here) else ()
 
 
-def plan(state: Path, secrets: Iterable[Path] = ()) -> Separation:
+def plan(state: Path, secrets: Iterable[Path] = (), policy: Path | None = None) -> Separation:
     """What can be separated here.
 
     Args:
         state: the state directory.
         secrets: further files that the app must not read (an imported private key).
+        policy: the policy file, which the app must not write.
     """
     state = Path(os.path.realpath(state))
     hidden = (state, *(Path(os.path.realpath(path)) for path in secrets))
@@ -102,7 +107,28 @@ def plan(state: Path, secrets: Iterable[Path] = ()) -> Separation:
     if os.geteuid() == 0:
         app, engine = _user(APP_USER), _user(ENGINE_USER)
         missing += [text for text in (_lacking(APP_USER, app), _lacking(ENGINE_USER, engine)) if text]
-    return Separation(state, app, engine, hidden, abi, tuple(missing))
+    fixed = _programs(app.uid if app.uid >= 0 else os.geteuid(), policy)
+    return Separation(state, app, engine, hidden, fixed, abi, tuple(missing))
+
+
+def _programs(uid: int, policy: Path | None) -> tuple[Path, ...]:
+    """The program itself and its policy, as far as that user could change them.
+
+    Who writes there says what the keeper does at its next start; it holds the keys. What only others
+    own needs no rule.
+    """
+    found = {Path(sys.executable), Path(sys.prefix, "pyvenv.cfg"), Path(__file__).parents[1]}
+    found |= {
+        Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")
+    }
+    found |= {Path(entry) for entry in sys.path if Path(entry).name in {"site-packages", "dist-packages"}}
+    if policy is not None:
+        found.add(policy)
+    if engine := os.environ.get("SEALGATE_ENVOY"):
+        found.add(Path(engine))
+    real = {Path(os.path.realpath(path)) for path in found if path.exists()}
+    mine = {path for path in real if uid == 0 or path.stat().st_uid == uid}
+    return tuple(sorted(path for path in mine if not mine.intersection(path.parents)))
 
 
 def _raw_memory_and_disks() -> tuple[Path, ...]:

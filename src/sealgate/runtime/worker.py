@@ -1,9 +1,9 @@
 """One app worker: a process of its own, with the guard inside, on a unix socket of its own.
 
 Started by the keeper as ``python -P -m sealgate.runtime.worker``: its orders come as JSON on standard input
-(paths, never secrets), its answers go as JSON lines to the descriptor named there. In this order: the socket,
-the compiled policy, another user (where the keeper is root), Landlock; only then is anything of the user's
-imported.
+(paths, never secrets), its answers go as JSON lines to the descriptor named there. Another user (where the
+keeper is root) and Landlock hold before this interpreter starts (``workers.py``): an app may have changed
+what an interpreter loads by itself, such as a ``.pth`` file.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sealgate._system.landlock import WRITE, Grant, confine
-from sealgate._system.process import ORDINARY, become, die_with_parent, limit_capabilities
-from sealgate._system.sockets import bind_unix
+from sealgate._system.process import ORDINARY, die_with_parent, limit_capabilities
 from sealgate.errors import AppError, SealgateError
 from sealgate.guard.compiled import Compiled
 from sealgate.runtime.app import load
@@ -34,29 +33,18 @@ class Orders:
     Attributes:
         app: `module:attribute`.
         folder: where the module is looked for first.
-        socket: unix socket to listen on.
-        guard: the published policy of the guard.
+        listener: file descriptor of the unix socket to serve.
+        guard: the published policy of the guard, as JSON: another user cannot reach its file.
         threads: of a WSGI app.
-        hidden: what Landlock hides.
-        readable: what stays readable inside it.
-        writable: what stays writable inside it.
-        uid, gid: whom to become; -1: stay.
-        socket_uid: who else may connect to the socket (the engine's user); -1: nobody.
         parent: pid of the keeper.
         answers: file descriptor for answers.
     """
 
     app: str
     folder: str
-    socket: str
+    listener: int
     guard: str
     threads: int
-    hidden: tuple[str, ...]
-    readable: tuple[str, ...]
-    writable: tuple[str, ...]
-    uid: int
-    gid: int
-    socket_uid: int
     parent: int
     answers: int
 
@@ -68,8 +56,7 @@ class Orders:
     def from_json(cls, text: str) -> Orders:
         """The reverse of `to_json`."""
         raw: dict[str, Any] = json.loads(text)
-        facts: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
-        return cls(**facts)
+        return cls(**raw)
 
 
 def main() -> int:
@@ -95,13 +82,14 @@ def _texts(details: dict[str, object]) -> dict[str, str]:
 
 
 def _serve(orders: Orders, answer: Callable[..., None]) -> None:
-    sock = bind_unix(Path(orders.socket))
-    if orders.socket_uid >= 0:
-        os.chown(orders.socket, orders.socket_uid, -1)
-    compiled = Compiled.from_json(Path(orders.guard).read_bytes())
-    landlock = _separate(orders)
+    sock = socket.socket(fileno=orders.listener)
+    sock.set_inheritable(False)
+    # Again, where Landlock is missing: execve(2) gave root everything back, and forgets nothing else.
+    limit_capabilities(ORDINARY if os.geteuid() == 0 else frozenset())
+    die_with_parent(orders.parent)
+    compiled = Compiled.from_json(orders.guard.encode())
     app, interface = load(orders.app, Path(orders.folder))
-    facts = {"interface": interface, "landlock": landlock, "uid": os.getuid()}
+    facts = {"interface": interface, "uid": os.getuid()}
     from sealgate.runtime.serving import serve
 
     serve(
@@ -120,16 +108,6 @@ def _startup_failed(app: str, message: str) -> dict[str, object]:
         "app-startup-failed", f"{app} failed in its lifespan startup: {message}", "mend its startup"
     )
     return {"code": error.code, "fact": error.fact, "remedy": error.remedy, "details": {}}
-
-
-def _separate(orders: Orders) -> int:
-    if orders.uid >= 0:
-        become(orders.uid, orders.gid)
-    limit_capabilities(ORDINARY if os.geteuid() == 0 else frozenset())
-    die_with_parent(orders.parent)
-    allowed = [Grant(Path(path)) for path in orders.readable]
-    allowed += [Grant(Path(path), WRITE) for path in orders.writable]
-    return confine(hidden=[Path(path) for path in orders.hidden], allowed=allowed)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,18 @@ import json
 import os
 import secrets
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sealgate._system.landlock import WRITE, Grant, confine
+from sealgate._system.process import ORDINARY, become, limit_capabilities
+from sealgate._system.sockets import bind_unix
 from sealgate.errors import AppError, SealgateError
 from sealgate.runtime.app import Interface
 from sealgate.runtime.separation import Separation
@@ -67,23 +72,34 @@ async def launch(spec: Launch) -> Running:
     """
     state = spec.separation.state
     name = f"run/app-{secrets.token_hex(4)}.sock"
+    listener = bind_unix(state / name)
     reading, writing = os.pipe()
     try:
+        if spec.separation.engine.uid >= 0:
+            os.chown(state / name, spec.separation.engine.uid, -1)
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "sealgate.runtime.worker"),
             stdin=asyncio.subprocess.PIPE,
             env=_environment(spec),
-            pass_fds=(writing,),
+            pass_fds=(writing, listener.fileno()),
             start_new_session=True,
+            preexec_fn=partial(_separated, spec.separation),
         )
-    except BaseException:
+    except BaseException as error:
         os.close(reading)
+        (state / name).unlink(missing_ok=True)
+        if isinstance(error, subprocess.SubprocessError):  # of `_separated`; never go on without
+            raise AppError(
+                "app-startup-failed", "a worker could not be separated from the keys", "report this"
+            ) from None
         raise
     finally:
         os.close(writing)
+        number = listener.fileno()
+        listener.close()
     try:
         assert process.stdin is not None  # noqa: S101 - asked for above
-        process.stdin.write(_orders(spec, state / name, writing).to_json().encode())
+        process.stdin.write(_orders(spec, number, writing).to_json().encode())
         process.stdin.close()
         interface = await asyncio.wait_for(_answer(reading, process, spec.app), _START)
     except BaseException as error:
@@ -94,6 +110,20 @@ async def launch(spec: Launch) -> Running:
             raise AppError("app-startup-failed", fact, "make its import faster") from None
         raise
     return Running(process, name, interface, time.monotonic())
+
+
+def _separated(separation: Separation) -> None:
+    """In the worker's process, before its interpreter starts.
+
+    An app of the same user may have left something where an interpreter looks by itself (`.pth` files,
+    `sitecustomize`, a package's own code): in the next worker it must find the same walls.
+    """
+    if separation.app.uid >= 0:
+        become(separation.app.uid, separation.app.gid)
+    limit_capabilities(ORDINARY if os.geteuid() == 0 else frozenset())
+    allowed = [Grant(path) for path in separation.app_readable()]
+    allowed += [Grant(path, WRITE) for path in separation.app_writable()]
+    confine(hidden=separation.hidden, allowed=allowed, fixed=separation.fixed)
 
 
 def _environment(spec: Launch) -> dict[str, str]:
@@ -107,20 +137,13 @@ def _environment(spec: Launch) -> dict[str, str]:
     return environ
 
 
-def _orders(spec: Launch, socket: Path, answers: int) -> Orders:
-    separation = spec.separation
+def _orders(spec: Launch, listener: int, answers: int) -> Orders:
     return Orders(
         app=spec.app,
         folder=str(spec.folder),
-        socket=str(socket),
-        guard=str(spec.guard),
+        listener=listener,
+        guard=spec.guard.read_text(),
         threads=spec.threads,
-        hidden=tuple(str(path) for path in separation.hidden),
-        readable=tuple(str(path) for path in separation.app_readable()),
-        writable=tuple(str(path) for path in separation.app_writable()),
-        uid=separation.app.uid,
-        gid=separation.app.gid,
-        socket_uid=separation.engine.uid,
         parent=os.getpid(),
         answers=answers,
     )
@@ -134,16 +157,27 @@ async def _answer(reading: int, process: asyncio.subprocess.Process, app: str) -
     )
     try:
         line = await reader.readline()
+    except ValueError:  # longer than any answer of ours
+        line = b"-"
     finally:
         transport.close()
     if not line:
         await process.wait()
         fact = f"{app} ended its worker while starting ({_status(process.returncode or 0)})"
         raise AppError("app-startup-failed", fact, "look at the lines before this one")
-    answer = json.loads(line)
-    if answer["event"] != "ready":
-        raise AppError(answer["code"], answer["fact"], answer["remedy"], **answer["details"])
-    interface: Interface = "asgi" if answer["interface"] == "asgi" else "wsgi"
+    try:
+        answer = json.loads(line)
+        failed = None
+        if answer["event"] != "ready":
+            failed = AppError(answer["code"], answer["fact"], answer["remedy"], **answer["details"])
+        interface: Interface = "asgi" if failed is None and answer["interface"] == "asgi" else "wsgi"
+    except (ValueError, TypeError, LookupError, RecursionError):
+        fact = f"{app} wrote into a descriptor that is not its own while starting"
+        raise AppError(
+            "app-startup-failed", fact, "let it leave open files alone that it did not open"
+        ) from None
+    if failed is not None:
+        raise failed
     return interface
 
 

@@ -116,6 +116,11 @@ def try_create(path):
     return "made"
 
 
+def try_chmod(path, mode):
+    os.chmod(path, mode)
+    return "changed"
+
+
 def try_delete(path):
     Path(path).unlink()
     return "deleted"
