@@ -1,4 +1,4 @@
-"""A backend that is not Python to Sealgate: an HTTP server of its own, in a thread, that keeps what it was sent."""
+"""A backend that Sealgate knows nothing of: an HTTP server in a thread, that keeps what it was sent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 
 @dataclass
 class Backend:
-    """Attributes: url: for `site.upstream`; seen: requests in order: method, path, fields (lower case), body."""
+    """`url` is for `site.upstream`; `seen`: requests in order: method, path, fields (lower case), size."""
 
     url: str
     seen: list[dict[str, Any]] = field(default_factory=list)
@@ -76,7 +76,9 @@ class _Unix(socketserver.ThreadingUnixStreamServer):
 
 
 @contextmanager
-def backend(*, tls: ssl.SSLContext | None = None, path: Path | None = None, name: str = "127.0.0.1") -> Iterator[Backend]:
+def backend(
+    *, tls: ssl.SSLContext | None = None, path: Path | None = None, name: str = "127.0.0.1"
+) -> Iterator[Backend]:
     """Over TCP, TLS or a unix socket; `name` is what its URL calls it."""
     seen: list[dict[str, Any]] = []
     handler = type("Handler", (_Handler,), {"seen": seen})

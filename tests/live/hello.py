@@ -9,7 +9,14 @@ from dataclasses import dataclass
 
 HELLO_RETRY = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
 """RFC 8446 §4.1.3."""
-GROUPS = {"X25519MLKEM768": 0x11EC, "X25519": 0x1D, "P-256": 0x17, "P-384": 0x18, "P-521": 0x19, "FFDHE2048": 0x100}
+GROUPS = {
+    "X25519MLKEM768": 0x11EC,
+    "X25519": 0x1D,
+    "P-256": 0x17,
+    "P-384": 0x18,
+    "P-521": 0x19,
+    "FFDHE2048": 0x100,
+}
 TLS13 = (0x1301, 0x1302, 0x1303)
 
 
@@ -35,7 +42,9 @@ def _list16(values: tuple[int, ...]) -> bytes:
 def client_hello(versions: tuple[int, ...], suites: tuple[int, ...], groups: tuple[int, ...]) -> bytes:
     """No key share: a server that does TLS 1.3 answers with the group it would like."""
     schemes = (0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601, 0x0203, 0x0201)
-    extensions = _extension(10, _list16(groups)) + _extension(11, b"\x01\x00") + _extension(13, _list16(schemes))
+    extensions = (
+        _extension(10, _list16(groups)) + _extension(11, b"\x01\x00") + _extension(13, _list16(schemes))
+    )
     if versions[0] >= 0x0304:
         listed = b"".join(struct.pack("!H", version) for version in versions)
         extensions += _extension(43, bytes([len(listed)]) + listed) + _extension(51, b"\x00\x00")

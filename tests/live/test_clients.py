@@ -16,7 +16,7 @@ from sealgate.pki.keys import generate, to_pem
 from sealgate.pki.state import State
 from sealgate.pki.vault import load_authorities
 from tests.live.served import Served
-from tests.live.wire import H2, get, read_until_closed, parse, witnessed
+from tests.live.wire import H2, get, parse, read_until_closed, witnessed
 
 NOW = datetime.now(UTC)
 
@@ -80,7 +80,9 @@ def asker(served: Served) -> Ask:
 
 
 @pytest.fixture(scope="module", params=["optional", "required"])
-def own(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, str]]:
+def own(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Served, str]]:
     with witnessed(tmp_path_factory.mktemp("own"), clients={"mode": request.param}) as (served, _):
         yield served, request.param
 

@@ -11,7 +11,16 @@ import pytest
 
 from sealgate.policy.problems import PROBLEMS
 from tests.live.served import Served, free_port, loopback, serve
-from tests.live.wire import Answer, Witness, get, h2_connection, read_until_closed, tell, tell_plain, witnessed
+from tests.live.wire import (
+    Answer,
+    Witness,
+    get,
+    h2_connection,
+    read_until_closed,
+    tell,
+    tell_plain,
+    witnessed,
+)
 
 Site = tuple[Served, Witness]
 
@@ -81,7 +90,8 @@ def test_an_unknown_host_is_421(site: Site, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["localhost", "LOCALHOST", "api.internal", "a.wild.internal", "A.Wild.Internal", "[::1]", "127.0.0.1"]
+    "host",
+    ["localhost", "LOCALHOST", "api.internal", "a.wild.internal", "A.Wild.Internal", "[::1]", "127.0.0.1"],
 )
 def test_a_name_counts_with_its_port_and_without(site: Site, host: str) -> None:
     served, _ = site
@@ -91,7 +101,10 @@ def test_a_name_counts_with_its_port_and_without(site: Site, host: str) -> None:
     for plain in (host, f"{host}:{served.http}", f"{host}:80"):
         (answer,) = tell_plain(served, get(plain, "/a/b?c=d&e=%2F"))
         assert answer.status == 308
-        assert answer.one("location").lower() == f"https://{host}:{served.https}".lower() + "/a/b?c=d&e=%2F".lower()
+        assert (
+            answer.one("location").lower()
+            == f"https://{host}:{served.https}".lower() + "/a/b?c=d&e=%2F".lower()
+        )
     (answer,) = tell_plain(served, get(f"{host}:{served.https}", "/"))
     assert answer.status == 421
 
@@ -120,7 +133,14 @@ def test_redirects_keep_method_path_and_query(site: Site, method: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["//evil.example/x", "/\\evil.example", "/@evil.example", "http://evil.example/x", "https://evil.example/"]
+    "target",
+    [
+        "//evil.example/x",
+        "/\\evil.example",
+        "/@evil.example",
+        "http://evil.example/x",
+        "https://evil.example/",
+    ],
 )
 def test_redirects_lead_nowhere_else(site: Site, target: str) -> None:
     served, _ = site
@@ -132,7 +152,11 @@ def test_redirects_lead_nowhere_else(site: Site, target: str) -> None:
 
 def test_spoofed_fields_turn_no_redirect(site: Site) -> None:
     served, _ = site
-    lies = ["X-Forwarded-Host: evil.example", "X-Forwarded-Proto: https", "Forwarded: host=evil.example;proto=https"]
+    lies = [
+        "X-Forwarded-Host: evil.example",
+        "X-Forwarded-Proto: https",
+        "Forwarded: host=evil.example;proto=https",
+    ]
     (answer,) = tell_plain(served, get("localhost", "/x", *lies, "x-envoy-original-path: /evil"))
     assert answer.one("location") == f"https://localhost:{served.https}/x"
 
@@ -203,7 +227,12 @@ def test_hsts_is_short_on_loopback_names_only(site: Site, host: str, value: str,
 
 def test_plain_answers_have_no_hsts(site: Site) -> None:
     served, _ = site
-    for data in (get("localhost", "/"), get("evil.example", "/"), b"GET / HTTP/1.0\r\n\r\n", b"nonsense\r\n\r\n"):
+    for data in (
+        get("localhost", "/"),
+        get("evil.example", "/"),
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"nonsense\r\n\r\n",
+    ):
         (answer,) = tell_plain(served, data)
         assert answer.all("strict-transport-security") == []
         assert_quiet(answer)
@@ -228,7 +257,10 @@ def test_plain_http_on_the_tls_port_gets_nothing(site: Site) -> None:
 def test_refusing_plain_http(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("refuse")
     hsts = {"max_age": 31536000, "include_subdomains": True, "preload": True}
-    with witnessed(folder, http={"mode": "refuse", "hsts": hsts}, site={"names": ["api.internal"]}) as (served, _):
+    with witnessed(folder, http={"mode": "refuse", "hsts": hsts}, site={"names": ["api.internal"]}) as (
+        served,
+        _,
+    ):
         (answer,) = tell_plain(served, get("api.internal", "/x"))
         assert (answer.status, answer.slug) == (403, "plain-http-refused")
         (other,) = tell_plain(served, get("evil.example", "/x"))
@@ -243,7 +275,12 @@ def test_refusing_plain_http(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 def test_no_plain_port_at_all(tmp_path_factory: pytest.TempPathFactory) -> None:
-    with serve(tmp_path_factory.mktemp("closed"), app="witness:app", env={"WITNESS": "/dev/null"}, listen={"http": []}) as s:
+    with serve(
+        tmp_path_factory.mktemp("closed"),
+        app="witness:app",
+        env={"WITNESS": "/dev/null"},
+        listen={"http": []},
+    ) as s:
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((s.host, s.http), timeout=5)
         assert s.client().get("/x").status_code == 200

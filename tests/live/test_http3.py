@@ -40,7 +40,12 @@ class Client(QuicConnectionProtocol):
         self._done.clear()
         stream = self._quic.get_next_available_stream_id()
         method = b"POST" if body else b"GET"
-        pseudo = [(b":method", method), (b":scheme", b"https"), (b":authority", host.encode()), (b":path", path.encode())]
+        pseudo = [
+            (b":method", method),
+            (b":scheme", b"https"),
+            (b":authority", host.encode()),
+            (b":path", path.encode()),
+        ]
         self._http.send_headers(stream, [*pseudo, *fields], end_stream=not body)
         if body:
             self._http.send_data(stream, body, end_stream=True)
@@ -85,18 +90,28 @@ def test_http3_is_served_and_judged_like_the_rest(tmp_path: Path) -> None:
         assert (first["address"], first["client"]) == ("127.0.0.1", "127.0.0.1")
         assert posted.status == 200
         assert second["size"] == 65536
-        assert (odd.slug, unknown.slug, large.slug) == ("path-not-canonical", "unknown-host", "body-too-large")
+        assert (odd.slug, unknown.slug, large.slug) == (
+            "path-not-canonical",
+            "unknown-host",
+            "body-too-large",
+        )
         over_tcp = served.client().get("/x")
         assert over_tcp.headers["alt-svc"] == f'h3=":{port}"; ma=86400'
 
 
 def test_lies_over_http3(tmp_path: Path) -> None:
-    lies = ((b"x-forwarded-for", LIE.encode()), (b"sealgate-address", f"{LIE}:1".encode()), (b"forwarded", LIE.encode()))
+    lies = (
+        (b"x-forwarded-for", LIE.encode()),
+        (b"sealgate-address", f"{LIE}:1".encode()),
+        (b"forwarded", LIE.encode()),
+    )
 
     async def lie(served: Served) -> Answer:
         settings = QuicConfiguration(is_client=True, alpn_protocols=H3_ALPN, cafile=str(served.root))
         settings.server_name = "localhost"
-        async with connect(served.host, served.https, configuration=settings, create_protocol=Client) as client:
+        async with connect(
+            served.host, served.https, configuration=settings, create_protocol=Client
+        ) as client:
             assert isinstance(client, Client)
             return await client.ask("/x", "localhost", *lies)
 

@@ -58,7 +58,11 @@ SLOW = {
     # bytes after the handshake: (what, seconds until it is cut, status)
     "half a header": (b"GET /x HTTP/1.1\r\nHost: local", 1.0, 408),
     "half a body": (b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf", 2.0, 408),
-    "half a chunk": (b"POST /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nha", 2.0, 408),
+    "half a chunk": (
+        b"POST /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nha",
+        2.0,
+        408,
+    ),
     "no request": (b"", 3.0, 0),
 }
 
@@ -108,7 +112,9 @@ def test_http2_headers_in_pieces_that_never_end(site: Site) -> None:
     served, _ = site
     with served.connect(alpn="h2") as tls:
         tls.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00")
-        tls.sendall(b"\x00\x00\x01\x01\x00\x00\x00\x00\x01\x82")  # HEADERS without END_HEADERS: ":method: GET"
+        tls.sendall(
+            b"\x00\x00\x01\x01\x00\x00\x00\x00\x01\x82"
+        )  # HEADERS without END_HEADERS: ":method: GET"
         seconds, _ = until_closed(tls)
     assert seconds < 3 + 2 * SLACK  # nothing but the idle timeout sees half a header of HTTP/2
 
@@ -167,9 +173,14 @@ CROWDS = {
 
 
 @pytest.mark.parametrize("kind", CROWDS)
-def test_others_are_served_while_two_hundred_stall(tmp_path_factory: pytest.TempPathFactory, kind: str) -> None:
+def test_others_are_served_while_two_hundred_stall(
+    tmp_path_factory: pytest.TempPathFactory, kind: str
+) -> None:
     timeouts = {"handshake": "20s", "headers": "20s", "request": "20s", "idle": "30s", "drain": "1s"}
-    with witnessed(tmp_path_factory.mktemp("crowd"), timeouts=timeouts) as (served, _), contextlib.ExitStack() as held:
+    with (
+        witnessed(tmp_path_factory.mktemp("crowd"), timeouts=timeouts) as (served, _),
+        contextlib.ExitStack() as held,
+    ):
         alone = one_by_one(served)
         for _ in range(STALLED):
             held.enter_context(CROWDS[kind](served))

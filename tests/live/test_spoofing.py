@@ -222,7 +222,19 @@ def test_a_backend_is_told_who_calls(behind: tuple[Served, Backend]) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/a/../b", "/a//b", "/a/./b", "/a%2fb", "/a%2e%2e/b", "/a\\b", "/a%5cb", "/a%00b", "/%ff", "/..;x/b", "/%zz"],
+    [
+        "/a/../b",
+        "/a//b",
+        "/a/./b",
+        "/a%2fb",
+        "/a%2e%2e/b",
+        "/a\\b",
+        "/a%5cb",
+        "/a%00b",
+        "/%ff",
+        "/..;x/b",
+        "/%zz",
+    ],
 )
 def test_a_backend_gets_canonical_paths_only(behind: tuple[Served, Backend], path: str) -> None:
     served, other = behind
@@ -232,7 +244,9 @@ def test_a_backend_gets_canonical_paths_only(behind: tuple[Served, Backend], pat
     assert other.seen[before:] == []
 
 
-@pytest.mark.parametrize("host", ["evil.example", "localhost:1", "127.0.0.1", "localhost.evil.example", "xlocalhost"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "localhost:1", "127.0.0.1", "localhost.evil.example", "xlocalhost"]
+)
 def test_a_backend_gets_known_hosts_only(behind: tuple[Served, Backend], host: str) -> None:
     served, other = behind
     before = len(other.seen)

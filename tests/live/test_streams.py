@@ -1,4 +1,4 @@
-"""What is large, long or two-way: uploads, streamed answers, WebSocket, Server-Sent Events, and their ends."""
+"""What is large, long or two-way: uploads, streamed answers, WebSocket, events, and their ends."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ def test_a_chunked_upload_to_a_falcon_app(orders: Served, orders_async: Served) 
     """Falcon's `bounded_stream` reads nothing where there is no Content-Length."""
     for served in (orders, orders_async):
         client = served.client(timeout=60)
-        order = client.post("/orders", json={"customer": "Ada", "lines": [{"sku": "AB-1", "quantity": 1, "price_cents": 100}]})
+        order = client.post(
+            "/orders", json={"customer": "Ada", "lines": [{"sku": "AB-1", "quantity": 1, "price_cents": 100}]}
+        )
         assert order.status_code == 201, order.text
         answer = client.put(f"{order.headers['location']}/attachment", content=pieces())
         assert answer.json() == {"size": len(UPLOAD), "sha256": DIGEST}
@@ -175,7 +177,9 @@ def test_a_websocket_over_http2(asgi: Site) -> None:
             ("sec-websocket-version", "13"),
         ]
         stream = connection.headers(fields, end=False)
-        served.wait_for(lambda: connection.step(1) and stream in connection.answers and connection.answers[stream].body)
+        served.wait_for(
+            lambda: connection.step(1) and stream in connection.answers and connection.answers[stream].body
+        )
         answer = connection.answers[stream]
         assert answer.status == 200
         assert b'"scheme": "wss"' in answer.body

@@ -43,7 +43,9 @@ def profile(served: Served) -> Profile:
     return load_profile(served.tables["tls"]["profile"])
 
 
-def say(served: Served, versions: tuple[int, ...], suites: tuple[int, ...], groups: tuple[int, ...]) -> hello.Answer:
+def say(
+    served: Served, versions: tuple[int, ...], suites: tuple[int, ...], groups: tuple[int, ...]
+) -> hello.Answer:
     return hello.ask((served.host, served.https), hello.client_hello(versions, suites, groups))
 
 
@@ -89,15 +91,21 @@ def test_groups_are_the_profiles_in_its_order(site: Served) -> None:
     assert {name for name, taken in chosen.items() if taken} == set(profile(site).groups)
     backwards = tuple(reversed(hello.GROUPS.values()))
     answer = say(site, (0x0304,), hello.TLS13, backwards)
-    assert answer.group == hello.GROUPS["X25519MLKEM768"], "the first choice, whatever the client would like best"
+    assert answer.group == hello.GROUPS["X25519MLKEM768"], (
+        "the first choice, whatever the client would like best"
+    )
 
 
-@pytest.mark.parametrize(("version", "protocol"), [(ssl.TLSVersion.TLSv1_2, "TLSv1.2"), (ssl.TLSVersion.TLSv1_3, "TLSv1.3")])
-def test_both_versions_answer_as_the_profile_says(site: Served, version: ssl.TLSVersion, protocol: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "protocol"), [(ssl.TLSVersion.TLSv1_2, "TLSv1.2"), (ssl.TLSVersion.TLSv1_3, "TLSv1.3")]
+)
+def test_both_versions_answer_as_the_profile_says(
+    site: Served, version: ssl.TLSVersion, protocol: str
+) -> None:
     context = site.context(minimum_version=ssl.TLSVersion.TLSv1_2, maximum_version=version)
     context.minimum_version = version
     if protocol not in profile(site).protocols:
-        with pytest.raises(ssl.SSLError, match="(?i)protocol.version"):
+        with pytest.raises(ssl.SSLError, match=r"(?i)protocol.version"):
             site.connect(context)
         return
     with site.connect(context) as tls:
@@ -108,14 +116,26 @@ def test_both_versions_answer_as_the_profile_says(site: Served, version: ssl.TLS
 
 def test_the_openssl_command_agrees_on_old_versions(site: Served) -> None:
     for flag in ("-tls1", "-tls1_1"):
-        command = ["openssl", "s_client", flag, "-cipher", "ALL:@SECLEVEL=0", "-connect", f"{site.host}:{site.https}"]
+        command = [
+            "openssl",
+            "s_client",
+            flag,
+            "-cipher",
+            "ALL:@SECLEVEL=0",
+            "-connect",
+            f"{site.host}:{site.https}",
+        ]
         done = subprocess.run(command, capture_output=True, text=True, input="", timeout=20, check=False)
         assert done.returncode != 0
         assert "alert protocol version" in done.stderr
 
 
 def test_alpn_chooses_h2_or_h1(site: Served) -> None:
-    for offered, chosen in ((["h2", "http/1.1"], "h2"), (["http/1.1"], "http/1.1"), (["http/1.1", "h2"], "h2")):
+    for offered, chosen in (
+        (["h2", "http/1.1"], "h2"),
+        (["http/1.1"], "http/1.1"),
+        (["http/1.1", "h2"], "h2"),
+    ):
         context = site.context()
         context.set_alpn_protocols(offered)
         raw = socket.create_connection((site.host, site.https), timeout=20)
@@ -132,7 +152,15 @@ def test_alpn_chooses_h2_or_h1(site: Served) -> None:
 
 def test_no_renegotiation_no_compression_no_early_data(site: Served) -> None:
     """A session may be resumed; early data, which can be replayed, is not offered."""
-    command = ["openssl", "s_client", "-connect", f"{site.host}:{site.https}", "-servername", "localhost", "-ign_eof"]
+    command = [
+        "openssl",
+        "s_client",
+        "-connect",
+        f"{site.host}:{site.https}",
+        "-servername",
+        "localhost",
+        "-ign_eof",
+    ]
     request = get("localhost", "/x").decode()
     done = subprocess.run(command, capture_output=True, text=True, input=request, timeout=20, check=False)
     assert "Compression: NONE" in done.stdout
@@ -158,13 +186,17 @@ def pq_client(served: Served, port: int) -> dict[str, Any]:
     cluster = {
         "name": "c",
         "type": "STATIC",
-        "load_assignment": {"cluster_name": "c", "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]},
+        "load_assignment": {
+            "cluster_name": "c",
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+        },
         "transport_socket": {"name": "tls", "typed_config": tls},
     }
     router = {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}
     route = {"match": {"prefix": "/"}, "route": {"cluster": "c", "host_rewrite_literal": "localhost"}}
     manager = {
-        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "@type": "type.googleapis.com/envoy.extensions.filters.network"
+        ".http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "c",
         "route_config": {"name": "r", "virtual_hosts": [{"name": "v", "domains": ["*"], "routes": [route]}]},
         "http_filters": [{"name": "router", "typed_config": router}],
@@ -189,7 +221,16 @@ def over_pq(served: Served, tmp_path: Path) -> bytes:
     config = tmp_path / "client.json"
     config.write_text(json.dumps(pq_client(served, port)))
     binary, _ = find(os.environ)
-    command = [str(binary), "-c", str(config), "--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
+    command = [
+        str(binary),
+        "-c",
+        str(config),
+        "--concurrency",
+        "1",
+        "--disable-hot-restart",
+        "--log-level",
+        "error",
+    ]
     with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as client:
         try:
             end = time.monotonic() + 20

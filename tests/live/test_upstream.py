@@ -1,4 +1,4 @@
-"""Another backend behind the engine: over TCP, TLS and a unix socket; down, slow, untrusted; the PROXY protocol."""
+"""Another backend behind the engine: over TCP, TLS, a unix socket; down, untrusted; the PROXY protocol."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from tests.live.wire import Answer, get, h2_connection, parse, read_until_closed
 
 
 @pytest.fixture(scope="module", params=["http", "unix"])
-def plain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Backend]]:
+def plain(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Served, Backend]]:
     folder = tmp_path_factory.mktemp("plain")
     path = folder / "app.sock" if request.param == "unix" else None
     with backend(path=path) as other, serve(folder, site={"upstream": other.url}) as served:
@@ -81,7 +83,9 @@ def test_a_backend_that_ends_in_the_middle(tmp_path: Path) -> None:
         server.end()
 
 
-def tls_site(tmp_path: Path, authority: trustme.CA, trusted: trustme.CA, name: str, url_name: str) -> Iterator[Answer]:
+def tls_site(
+    tmp_path: Path, authority: trustme.CA, trusted: trustme.CA, name: str, url_name: str
+) -> Iterator[Answer]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(context)
     bundle = tmp_path / "bundle.pem"
@@ -149,7 +153,12 @@ def refused(served: Served, header: bytes) -> bool:
         return read_until_closed(sock, silence=10) == b""
 
 
-V2 = b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + bytes([192, 0, 2, 7, 127, 0, 0, 1]) + (5000).to_bytes(2, "big") + b"\x01\xbb"
+V2 = (
+    b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c"
+    + bytes([192, 0, 2, 7, 127, 0, 0, 1])
+    + (5000).to_bytes(2, "big")
+    + b"\x01\xbb"
+)
 
 
 def test_the_proxy_protocol_says_who_calls(tmp_path: Path) -> None:

@@ -177,8 +177,8 @@ def issue_client(
     builder = _leaf(issuer, public, subject, ExtendedKeyUsageOID.CLIENT_AUTH, _dates(issuer, now, lifetime))
     general: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri) for uri in uris]
     general += [x509.RFC822Name(email) for email in emails]
-    # BoringSSL (Envoy) takes a CommonName such as "alice" for a host's name, which the authority's constraints
-    # exclude, unless there are alternative names: so there always are, if only the subject once more.
+    # BoringSSL (Envoy) takes a CommonName such as "alice" for a host's name, which the authority's
+    # constraints exclude, unless there are alternative names: so there always are, if only the subject.
     names = x509.SubjectAlternativeName(general or [x509.DirectoryName(subject)])
     builder = builder.add_extension(names, critical=False)
     return builder.sign(issuer.key, signature_hash(issuer.key))

@@ -1,4 +1,4 @@
-"""What Envoy is given, file by file, compared with what was looked at: `SEALGATE_GOLDEN=write` writes it anew."""
+"""What Envoy is given, compared with what was looked at: `SEALGATE_GOLDEN=write` writes the files anew."""
 
 from __future__ import annotations
 
@@ -113,7 +113,10 @@ def test_envoy_takes_every_file(name: str, tmp_path: Path) -> None:
     del bootstrap["dynamic_resources"]
     bootstrap["layered_runtime"]["layers"] = bootstrap["layered_runtime"]["layers"][:1]
     bootstrap["static_resources"] = {
-        kind: [{key: value for key, value in item.items() if key != "@type"} for item in rendered[file]["resources"]]
+        kind: [
+            {key: value for key, value in item.items() if key != "@type"}
+            for item in rendered[file]["resources"]
+        ]
         for kind, file in (("listeners", "lds.json"), ("clusters", "cds.json"))
     }
     (tmp_path / "static.json").write_text(json.dumps(bootstrap))

@@ -106,7 +106,7 @@ def _fixed(base: Json, address: Json, host: str = "") -> Json:
     kind = "STRICT_DNS" if host and not is_address(host) else "STATIC"
     hosts = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
     if kind == "STRICT_DNS":
-        base = {**base, "dns_lookup_family": "ALL"}  # "localhost" is two addresses; a backend may listen on one
+        base = {**base, "dns_lookup_family": "ALL"}  # "localhost" has two; a backend may use one
     return {**base, "type": kind, "load_assignment": {"cluster_name": APP, "endpoints": hosts}}
 
 

@@ -133,7 +133,7 @@ def _limits(facts: RenderFacts) -> Json:
         "request_headers_timeout": seconds(timeouts.headers),
         "request_timeout": seconds(timeouts.request),
         "stream_idle_timeout": idle,
-        # Between the two GOAWAYs of a connection that shall end, idle ones too: a round trip, and it counts on top.
+        # Between the two GOAWAYs of a connection that shall end, idle ones too: on top of their timeout.
         "drain_timeout": seconds(min(1.0, timeouts.drain)),
         "delayed_close_timeout": "1s",
         "common_http_protocol_options": {

@@ -91,7 +91,7 @@ def https_routes(facts: RenderFacts) -> Json:
     """The route table of the HTTPS listeners.
 
     With an app the guard judges Host and path of every request. Another backend has none: the engine does.
-    What a worker's HTTP/2 could not even take in never goes there: it would end a connection that others share.
+    What a worker's HTTP/2 could not take in never goes there: it would end a connection that others share.
     """
     served = _backends(facts)
     if facts.guarded:
