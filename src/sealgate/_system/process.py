@@ -8,10 +8,10 @@ import resource
 import signal
 import sys
 from collections.abc import Sequence
-from functools import partial
 
 __all__ = [
     "ENGINE_AS_ROOT",
+    "ENGINE_AS_USER",
     "ORDINARY",
     "become",
     "die_with_parent",
@@ -23,10 +23,12 @@ __all__ = [
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_CAP_AMBIENT = 1, 4, 8, 47
 _AMBIENT_RAISE, _AMBIENT_CLEAR_ALL = 2, 4
 _CAPABILITY_VERSION_3 = 0x20080522
-_CAP_NET_BIND_SERVICE = 10
 # What an app that runs as root may need: files of others, other users, low ports. Not: modules, raw devices,
 # tracing, mounts, file handles; with any of those it would see through every wall.
 ORDINARY = frozenset({0, 1, 3, 4, 5, 6, 7, 10})
+# An engine with a user of its own: low ports, and its certificate and rendered files, which are the keeper's.
+# File modes would have to be right before every swap; what it may really read is Landlock's affair.
+ENGINE_AS_USER = frozenset({2, 10})
 # An engine that runs as root: files of others (the state directory's place) and low ports.
 ENGINE_AS_ROOT = frozenset({1, 10})
 
@@ -91,43 +93,33 @@ def limit_capabilities(keep: frozenset[int], *, ambient: bool = False) -> None:
             libc.prctl(_PR_CAP_AMBIENT, _AMBIENT_RAISE, number, 0, 0)
 
 
-def raise_file_limit(wanted: int, *, pid: int = 0) -> int:
-    """Raise the soft limit of open files towards `wanted`; returns what holds now.
-
-    Args:
-        wanted: number of files.
-        pid: of another process of the same user (Linux); 0: this one.
-    """
-    if sys.platform == "linux":
-        change = partial(resource.prlimit, pid, resource.RLIMIT_NOFILE)
-        soft, hard = change()
-    else:
-        change = partial(resource.setrlimit, resource.RLIMIT_NOFILE)
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+def raise_file_limit(wanted: int) -> int:
+    """Raise the soft limit of open files towards `wanted`; returns what holds now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = resource.RLIM_INFINITY
     target = wanted if hard == unlimited else min(wanted, hard)
     if soft != unlimited and soft < target:
-        change((target, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
         soft = target
     return wanted if soft == unlimited else soft
 
 
-def become(uid: int, gid: int, groups: Sequence[int] = (), *, low_ports: bool = False) -> None:
+def become(uid: int, gid: int, groups: Sequence[int] = (), *, keep: frozenset[int] = frozenset()) -> None:
     """Give up root for another user, for good; checks that there is no way back.
 
     Args:
         uid: the user to become.
         gid: its group.
         groups: further groups.
-        low_ports: keep the right to listen on ports below 1024, over execve(2) too.
+        keep: capabilities that stay, over execve(2) too.
     """
     os.setgroups(list(groups))
     os.setresgid(gid, gid, gid)
-    if low_ports:
+    if keep:
         _prctl(_PR_SET_KEEPCAPS, 1)
     os.setresuid(uid, uid, uid)
-    if low_ports:
-        limit_capabilities(frozenset({_CAP_NET_BIND_SERVICE}), ambient=True)
+    if keep:
+        limit_capabilities(keep, ambient=True)
     try:
         os.setuid(0)
     except PermissionError:

@@ -23,6 +23,7 @@ from sealgate._system.landlock import confine
 from sealgate._system.notify import notify, notify_reloading
 from sealgate._system.process import (
     ENGINE_AS_ROOT,
+    ENGINE_AS_USER,
     become,
     die_with_parent,
     keep_memory_private,
@@ -57,6 +58,7 @@ __all__ = ["Keeper", "Options"]
 
 _BACK = 12.0
 _ENDING = 5.0
+_MOST_FILES = 1 << 20
 _RENEW_EVERY = 15.0
 
 
@@ -149,6 +151,11 @@ class Keeper:
         try:
             site = await self._prepared(loaded)
             self._separation = plan(self._root, site.secrets(), site.loaded.path)
+            if self._other_user:
+                # The way to the guard's policy and to a worker's own files; nothing can be listed on it.
+                for part in (self._root, self._root / "live", self._root / "live/guard", self._root / "run"):
+                    part.chmod(0o711)
+                self._publication.compile(loaded, self._publication.guard, shared=True)
             if policy.site.app:
                 await self._pool.fill(self._spec(policy), policy.site.workers)
                 site = replace(site, backend=self._pool.running[0].interface)
@@ -211,8 +218,9 @@ class Keeper:
         """In the engine's process, before it becomes Envoy: another user, its end with ours, Landlock."""
         separation = self._separation
         assert separation is not None and self._engine is not None  # noqa: S101, PT018 - planned, made
+        raise_file_limit(_MOST_FILES)  # a reload may allow more connections
         if separation.engine.uid >= 0:
-            become(separation.engine.uid, separation.engine.gid, low_ports=True)
+            become(separation.engine.uid, separation.engine.gid, keep=ENGINE_AS_USER)
         elif os.geteuid() == 0:
             limit_capabilities(ENGINE_AS_ROOT)
         os.setsid()
@@ -380,7 +388,7 @@ class Keeper:
                 "this change is read by the engine at its start only",
                 "restart Sealgate for it, or take the change back",
             )
-        self._file_limit(site.policy, engine)
+        self._file_limit(site.policy)
         await engine.apply(facts)
         self._site = site
         try:
@@ -399,12 +407,9 @@ class Keeper:
             await asyncio.sleep(0.05)
 
     @staticmethod
-    def _file_limit(policy: Policy, engine: Driver | None = None) -> None:
+    def _file_limit(policy: Policy) -> None:
         """Two descriptors for each connection, and some for everything else."""
-        wanted = policy.limits.connections * 2 + 1024
-        raise_file_limit(wanted)
-        if engine is not None and engine.process is not None:
-            raise_file_limit(wanted, pid=engine.process.pid)
+        raise_file_limit(policy.limits.connections * 2 + 1024)
 
     # Orders
 
