@@ -76,3 +76,10 @@ def test_what_is_beside_them_can_be_written(site: Served) -> None:
     temp = ask(site, "environ")["TMPDIR"]
     assert ask(site, "create", path=f"{temp}/file") == "made"
     assert json.loads((site.state / "live/guard/policy.json").read_text())
+
+
+def test_a_state_directory_opened_by_the_app_is_closed_again(site: Served) -> None:
+    """Landlock does not cover chmod(2)."""
+    assert ask(site, "chmod", path=str(site.state), mode=0o755) == "changed"
+    site.wait_for(lambda: site.state.stat().st_mode & 0o777 == 0o700)
+    site.wait_for(lambda: f"somebody opened {site.state} to other users (mode 755)" in site.err)

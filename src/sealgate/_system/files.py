@@ -27,6 +27,7 @@ __all__ = [
     "check_not_readable_by_others",
     "check_not_writable_by_others",
     "check_parents",
+    "close_directory",
     "no_step",
     "private_directory",
     "swap_link",
@@ -289,6 +290,26 @@ def private_directory(path: Path, mode: int = 0o700) -> Path:
         if facts.st_mode & 0o022:
             raise _insecure(path, "can be written by other users", f"chmod go-w {path}", "state-insecure")
     return path
+
+
+def close_directory(path: Path, allowed: int = 0o700) -> int:
+    """Take away what group and others may do in a directory of ours, beyond `allowed` (permission bits).
+
+    Returns:
+        its permission bits before, where there was something to take away; else 0.
+
+    Raises:
+        OSError: it cannot be looked at, or is not ours.
+    """
+    # Not opened: who took the owner's own rights away must not keep us from giving them back.
+    facts = path.lstat()
+    mode = stat.S_IMODE(facts.st_mode)
+    if not stat.S_ISDIR(facts.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    if not mode & 0o077 & ~allowed and mode & 0o700 == 0o700:
+        return 0
+    path.chmod(allowed)
+    return mode
 
 
 class FileLock:

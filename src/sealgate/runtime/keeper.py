@@ -45,6 +45,7 @@ from sealgate.pki.orders import carry_out
 from sealgate.pki.state import State
 from sealgate.policy.load import Loaded
 from sealgate.policy.model import Policy
+from sealgate.runtime.closing import keep_closed
 from sealgate.runtime.control import Control
 from sealgate.runtime.observation import observe
 from sealgate.runtime.preflight import preflight
@@ -169,7 +170,7 @@ class Keeper:
         await self._control.open()
         self._tasks = [
             asyncio.create_task(task)
-            for task in (self._keep_engine(), self._keep_certificate(), self._keep_policy())
+            for task in (self._keep_engine(), self._keep_certificate(), self._keep_policy(), self._closed())
         ]
         self._ready(site, f"{kind.id} {program.version}")
 
@@ -261,6 +262,9 @@ class Keeper:
                 self.say(str(error))
             else:
                 self.say("Envoy serves again")
+
+    async def _closed(self) -> None:
+        await keep_closed(self._root, 0o711 if self._other_user else 0o700, self.say)
 
     # Certificates
 
