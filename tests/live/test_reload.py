@@ -302,3 +302,13 @@ def test_the_limit_of_connections_takes_effect(steady: Served) -> None:
     steady.rewrite()
     steady.reload()
     steady.wait_for(lambda: accepted(steady, 20) == 20)
+
+
+def test_a_drain_time_that_envoy_would_not_take_up_is_refused_by_name(sealgate: Serve) -> None:
+    served = sealgate(app="echo:app", timeouts={"drain": "5s"})
+    served.rewrite(timeouts={"drain": "7s"})
+    served.reload()
+    assert "reload-needs-restart: timeouts.drain" in served.err
+    served.rewrite(timeouts={"drain": "5s"})
+    served.reload()
+    assert served.err.rstrip().endswith("sealgate: reloaded")

@@ -105,8 +105,8 @@ class Driver(Protocol):
             EngineRefused: it did not; nothing is left running.
         """
 
-    def needs_restart(self, facts: RenderFacts) -> bool:
-        """Would these facts change what is read at the start only?"""
+    def needs_restart(self, facts: RenderFacts) -> str:
+        """The key whose change would count only after a new start; empty: there is none."""
 
     async def apply(self, facts: RenderFacts) -> bool:
         """Make new facts count without losing a request; true if anything changed.

@@ -386,10 +386,10 @@ class Keeper:
         assert engine is not None  # noqa: S101 - started
         await self._until_running(engine)
         facts = site.facts(self._workers())
-        if engine.needs_restart(facts):
+        if key := engine.needs_restart(facts):
             raise EngineError(
                 "reload-needs-restart",
-                "this change is read by the engine at its start only",
+                f"{key} is read by the engine at its start only",
                 "restart Sealgate for it, or take the change back",
             )
         self._file_limit(site.policy)

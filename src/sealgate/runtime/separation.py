@@ -108,6 +108,8 @@ def plan(state: Path, secrets: Iterable[Path] = (), policy: Path | None = None) 
         app, engine = _user(APP_USER), _user(ENGINE_USER)
         missing += [text for text in (_lacking(APP_USER, app), _lacking(ENGINE_USER, engine)) if text]
     fixed = _programs(app.uid if app.uid >= 0 else os.geteuid(), policy)
+    if not abi and engine.uid >= 0:
+        missing.append("the engine can read every private key: this kernel has no Landlock")
     return Separation(state, app, engine, hidden, fixed, abi, tuple(missing))
 
 

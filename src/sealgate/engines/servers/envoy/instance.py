@@ -14,7 +14,7 @@ from sealgate.engines.servers.envoy.admin import AdminSocket
 from sealgate.engines.servers.envoy.clusters import APP, APP_UPGRADES
 from sealgate.engines.servers.envoy.facts import FOLDER
 from sealgate.engines.servers.envoy.process import Envoy, default_environment, start
-from sealgate.engines.servers.envoy.render import BOOTSTRAP, render, render_endpoints
+from sealgate.engines.servers.envoy.render import render, render_endpoints
 from sealgate.errors import EngineError, EngineRefused
 
 __all__ = ["Instance"]
@@ -42,6 +42,7 @@ class Instance:
         self._program = program
         self._prepare = prepare
         self._envoy: Envoy | None = None
+        self._started: RenderFacts | None = None
         self._admin = AdminSocket(state / "run", uid)
         self._files: dict[str, bytes] = {}
 
@@ -66,6 +67,7 @@ class Instance:
         Raises:
             EngineRefused: `envoy-refused`.
         """
+        self._started = facts
         self._write(self._render(facts))
         self._envoy = await start(
             self._program.path,
@@ -96,11 +98,18 @@ class Instance:
         raise EngineRefused("envoy-refused", f"Envoy did not open its listeners: {log}", "report this")
 
     def _render(self, facts: RenderFacts) -> dict[str, bytes]:
-        return render(replace(facts, admin_key=self._admin.key))
+        # The bootstrap is read once: what the machine is like by now counts from the next start on.
+        memory = (self._started or facts).memory
+        return render(replace(facts, admin_key=self._admin.key, memory=memory))
 
-    def needs_restart(self, facts: RenderFacts) -> bool:
-        """Would these facts change what Envoy reads at its start only?"""
-        return self._render(facts)[BOOTSTRAP] != self._files.get(BOOTSTRAP)
+    def needs_restart(self, facts: RenderFacts) -> str:
+        """The key whose change Envoy would take up only when started anew; empty: there is none."""
+        started = self._started
+        return (
+            "timeouts.drain"
+            if started and facts.policy.timeouts.drain != started.policy.timeouts.drain
+            else ""
+        )
 
     async def apply(self, facts: RenderFacts) -> bool:
         """Hand over changed files to the running Envoy; true if anything changed.
