@@ -36,6 +36,17 @@ SPOOFABLE = [
     "Remote-User",
     "Front-End-Https",
     "Proxy",
+    "WL-Proxy-Client-IP",
+    "Proxy-Client-IP",
+    "X-Azure-ClientIP",
+    "X-Script-Name",
+    "X-Authenticated-User",
+    "X-Goog-Authenticated-User-Email",
+    "X-MS-Client-Principal-Name",
+    "X-WEBAUTH-USER",
+    "X-Consumer-Username",
+    "X-ARR-ClientCert",
+    "CloudFront-Forwarded-Proto",
 ]
 
 THE_APPS_OWN = [
@@ -51,6 +62,8 @@ THE_APPS_OWN = [
     "Traceparent",
     "Proxy-Authorization",
     "X-Forwarder",
+    "X-Consumer-Reports",
+    "X-Script",
     "Real-Estate",
     "Sslice",
 ]
