@@ -141,6 +141,9 @@ def test_the_sentence_names_the_count_or_the_only_mistake() -> None:
         ('limits.headers = "1MiB"', 'found "1MiB"; expected a size from "1KiB" to "96KiB"'),
         ('timeouts.idle = "0s"', 'found "0s"; expected a duration from "10ms" to "366d"'),
         ("timeouts.idle = 30", 'found 30 (no text with a unit); expected a duration such as "30s"; write it'),
+        ('limits.body = "1MB"', 'expected a size such as "1MiB"; did you mean "1MiB"?'),
+        ('limits.body = "10 k"', 'did you mean "10KiB"?'),
+        ('timeouts.idle = "60"', 'expected a duration such as "30s"; write it with a unit: "60s"'),
         ("timeouts.idle = 1979-05-27", "timeouts.idle (line 1): found 1979-05-27"),
         ("timeouts.idle = nan", "timeouts.idle (line 1): found nan"),
         (f'limits.body = "{"9" * 5000}"', "(not a size)"),
@@ -170,6 +173,14 @@ def test_one_mistake(text: str, said: str) -> None:
     assert len(found) == 1, found
     assert said in found[0]
     assert "hunter2" not in found[0]
+
+
+@pytest.mark.parametrize("text", ["limits.body = -1", 'limits.headers = "0"', 'timeouts.idle = "0"'])
+def test_no_remedy_that_would_be_wrong_too(text: str) -> None:
+    found = mistakes(text)
+    assert len(found) == 1, found
+    assert "write it" not in found[0]
+    assert "quotes" not in found[0]
 
 
 def test_a_wrong_key_does_not_hide_a_contradiction_elsewhere() -> None:

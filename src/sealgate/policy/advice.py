@@ -125,6 +125,12 @@ def _clients(policy: Policy) -> Iterator[Advice]:
     clients = policy.clients
     if clients.mode == "off" and "authorities" in clients.model_fields_set:
         yield Advice("clients.authorities", "has no effect while clients.mode is off", 'mode = "required"')
+    if clients.mode != "off" and not any(authority.file for authority in clients.authorities):
+        yield Advice(
+            "clients.authorities",
+            "nobody has a certificate of the private client authority: this version cannot issue one",
+            'name your own authority: authorities = [{ name = "...", file = "authority.pem" }]',
+        )
     if clients.mode == "optional":
         yield Advice(
             "clients.mode",

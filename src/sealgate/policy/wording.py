@@ -7,6 +7,7 @@ model's annotations) and, where it can be guessed, what was meant.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -142,6 +143,8 @@ def _meant(name: str, known: Iterable[str]) -> str:
 
 
 _Hint = Callable[[Shape, Any], str]
+# By how an annotation's bounds are written: the unit that a bare number most likely meant.
+_UNITS = {"duration": "s", "size": "B"}
 
 
 def _hint(shape: Shape, value: Any) -> str:  # noqa: ANN401 - whatever stood in the file
@@ -161,15 +164,28 @@ def _hint_brackets(shape: Shape, value: Any) -> str:  # noqa: ANN401
 def _hint_quotes(shape: Shape, value: Any) -> str:  # noqa: ANN401
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
-    unit = {"duration": f'with a unit: "{value}s"', "size": f'with a unit: "{value}B"'}
-    if shape.words is not None and shape.words.bounds in unit:
-        return "write it " + unit[shape.words.bounds]
+    if unit := _UNITS.get(shape.words.bounds if shape.words is not None else ""):
+        return f'write it with a unit: "{value}{unit}"' if value > 0 else ""
     return f'put it in quotes: "{value}"' if shape.annotation is str else ""
+
+
+def _hint_unit(shape: Shape, value: Any) -> str:  # noqa: ANN401
+    """For text that has no unit, or one of thousands where the policy has those of 1024."""
+    bounds = shape.words.bounds if shape.words is not None else ""
+    if not isinstance(value, str):
+        return ""
+    if bounds == "duration" and re.fullmatch(r"0*[1-9]\d{0,8}", value, re.ASCII):
+        return f'write it with a unit: "{value}s"'
+    if bounds == "size" and (match := re.fullmatch(r"(\d{1,9}) ?([kKMG])[bB]?", value, re.ASCII)):
+        return f'did you mean "{match[1]}{match[2].upper()}iB"?'
+    return ""
 
 
 def _hint_no_quotes(shape: Shape, value: Any) -> str:  # noqa: ANN401
     if not isinstance(value, str):
         return ""
+    if shape.words is not None and shape.words.bounds in _UNITS:
+        return ""  # those are text
     number = shape.annotation is int and value.isdecimal()
     truth = shape.annotation is bool and value in {"true", "false"}
     return "leave the quotes out" if number or truth else ""
@@ -182,4 +198,11 @@ def _hint_port(shape: Shape, value: Any) -> str:  # noqa: ANN401
     return ""
 
 
-_HINTS: tuple[_Hint, ...] = (_hint_choice, _hint_brackets, _hint_quotes, _hint_no_quotes, _hint_port)
+_HINTS: tuple[_Hint, ...] = (
+    _hint_choice,
+    _hint_brackets,
+    _hint_quotes,
+    _hint_unit,
+    _hint_no_quotes,
+    _hint_port,
+)
