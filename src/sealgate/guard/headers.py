@@ -24,7 +24,7 @@ _SPOOFABLE = re.compile(
     r"|client-cert.*|x-ssl.*|ssl-.*|x-tls-.*|remote-.*|x-remote-.*|x-auth-request-.*|x-amzn-mtls-.*"
     r"|x-authenticated-.*|x-goog-authenticated-user-.*|x-ms-client-principal.*|x-webauth-.*|x-pomerium-.*"
     r"|x-consumer-(?:id|username|custom-id)|x-arr-clientcert"
-    # What was asked for, in the words of a rewriting proxy. X-Script-Name makes a well-known snippet cut the path.
+    # What was asked for, in the words of a rewriting proxy. X-Script-Name: a known snippet cuts it off.
     r"|x-script-name"
     r"|x-original-.*|x-rewrite-.*|x-host|x-http-host-override"
     # Becomes the variable HTTP_PROXY, which HTTP client libraries of old read.
