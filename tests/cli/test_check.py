@@ -212,6 +212,16 @@ def test_where_all_is_separated_it_says_so(folder: Path) -> None:
     assert "Envoy's HTTP parser" in written.getvalue()  # wide enough to say how
 
 
+def test_in_front_of_an_upstream_it_does_not_speak_of_an_app(folder: Path) -> None:
+    write(folder, 'site = {upstream = "http://127.0.0.1:9000"}\n')
+    context = load_context(folder / "sealgate.toml", folder / "state")
+    found = examine(context.loaded, context.state_path, clock=system_clock)
+    assert not any("app workers" in text for text in found.not_separated)
+    written = io.StringIO()
+    show(replace(found, not_separated=()), Console(file=written, width=120))
+    assert "the engine reads no key but its own" in written.getvalue()
+
+
 def test_an_rsa_certificate_under_the_modern_profile(folder: Path) -> None:
     leaf = trustme.CA(key_type=trustme.KeyType.RSA).issue_cert("localhost", key_type=trustme.KeyType.RSA)
     leaf.private_key_pem.write_to_path(folder / "key.pem")

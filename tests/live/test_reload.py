@@ -207,6 +207,8 @@ def test_a_bad_policy_changes_nothing(own: Served) -> None:
     said = refused(own)
     assert "limits.bodyy" in said
     assert "limits.connections" in said
+    own.policy.write_text(good + "\n[limits]\nbodyy = 3\n")
+    assert refused(own).count("limits.bodyy") == 1  # a single mistake is said once
     kept.check()
     own.policy.write_text(good)
     back(own)

@@ -60,3 +60,12 @@ def test_users_that_are_not_there_are_said(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(separation, "APP_USER", "sealgate-nobody-of-this-name")
     assert os.geteuid() == 0
     assert any("sealgate-nobody-of-this-name" in text and "useradd" in text for text in describe(tmp_path))
+
+
+def test_in_front_of_an_upstream_there_are_no_workers_to_speak_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(separation, "APP_USER", "sealgate-nobody-of-this-name")
+    assert not any("app workers" in text for text in describe(tmp_path, workers=False))
+    monkeypatch.setattr(separation, "supported", lambda: 0)
+    assert "the engine is not confined: " in " ".join(describe(tmp_path, workers=False))

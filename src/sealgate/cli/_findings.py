@@ -101,7 +101,7 @@ def examine(loaded: Loaded, state: Path, *, clock: Clock) -> Findings:
         loaded=loaded,
         engine=chosen,
         capabilities=capabilities,
-        not_separated=describe(state, [loaded.base / key] if key else []),
+        not_separated=describe(state, [loaded.base / key] if key else [], workers=not policy.site.upstream),
         advice=advise(policy),
         broken=tuple(broken),
         confined=bool(supported()),

@@ -73,8 +73,10 @@ def show(findings: Findings, out: Console) -> None:
     if out.is_terminal:
         for who, what in _WHO:
             out.print(f"  [{_COLOURS[who]}]{who:<6}[/] [dim]{what}[/]")
+    upstream = findings.loaded.policy.site.upstream
     if not findings.not_separated:
-        out.print("\n  [green]Separated:[/] the app can read no private key.")
+        apart = "the engine reads no key but its own" if upstream else "the app can read no private key"
+        out.print(f"\n  [green]Separated:[/] {apart}.")
     _list(out, "Not separated", "red", findings.not_separated)
     _list(out, "Worth a second look", "yellow", _advice(findings))
     out.print()

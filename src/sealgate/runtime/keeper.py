@@ -151,7 +151,7 @@ class Keeper:
         checking = asyncio.create_task(asyncio.to_thread(kind.program, os.environ, self._options.untested))
         try:
             site = await self._prepared(loaded)
-            self._separation = plan(self._root, site.secrets(), site.loaded.path)
+            self._separation = self._separate(site)
             if self._other_user:
                 # The way to the guard's policy and to a worker's own files; nothing can be listed on it.
                 for part in (self._root, self._root / "live", self._root / "live/guard", self._root / "run"):
@@ -196,6 +196,10 @@ class Keeper:
         certificate = await asyncio.to_thread(self._publication.materials, loaded)
         self._publication.compile(loaded, self._publication.guard, shared=self._other_user)
         return Site(loaded, self._root, self._options.folder, certificate, self._backend(loaded))
+
+    def _separate(self, site: Site) -> Separation:
+        workers = bool(site.policy.site.app)
+        return plan(self._root, site.secrets(), site.loaded.path, workers=workers)
 
     def _backend(self, loaded: Loaded) -> Backend:
         return self._site.backend if self._site and loaded.policy.site.app else "upstream"
@@ -340,7 +344,8 @@ class Keeper:
 
     def _refused(self, error: SealgateError) -> None:
         self.say(f"not reloaded, the policy before stays in force: {error}")
-        for problem in error.problems if isinstance(error, PolicyError) else ():
+        problems = error.problems if isinstance(error, PolicyError) else ()
+        for problem in problems if len(problems) > 1 else ():  # a single one stands in the sentence
             self.say(f"  {problem}")
         if isinstance(error, AppError) and error.details.get("traceback"):
             self.say(f"the app's traceback:\n{error.details['traceback']}")
@@ -361,7 +366,7 @@ class Keeper:
             try:
                 site = Site(loaded, self._root, self._options.folder, before.certificate)
                 self._publication.compile(loaded, draft, shared=self._other_user)
-                self._separation = plan(self._root, site.secrets(), site.loaded.path)
+                self._separation = self._separate(site)
                 if loaded.policy.site.app:
                     first = await launch(self._spec(loaded.policy, draft))
                     site = replace(site, backend=first.interface)

@@ -85,13 +85,16 @@ class Separation:
         return (here,) if self.landlock and self._closes(here) else ()
 
 
-def plan(state: Path, secrets: Iterable[Path] = (), policy: Path | None = None) -> Separation:
+def plan(
+    state: Path, secrets: Iterable[Path] = (), policy: Path | None = None, *, workers: bool = True
+) -> Separation:
     """What can be separated here.
 
     Args:
         state: the state directory.
         secrets: further files that the app must not read (an imported private key).
         policy: the policy file, which the app must not write.
+        workers: are there app workers? In front of an upstream there are none to speak of.
     """
     state = Path(os.path.realpath(state))
     hidden = (state, *(Path(os.path.realpath(path)) for path in secrets))
@@ -100,13 +103,13 @@ def plan(state: Path, secrets: Iterable[Path] = (), policy: Path | None = None) 
     abi = supported()
     missing: list[str] = []
     if not abi:
-        missing.append(
-            "app workers can read private keys: this kernel has no Landlock; use Linux 5.13 or newer"
-        )
+        who = "app workers can read private keys" if workers else "the engine is not confined"
+        missing.append(f"{who}: this kernel has no Landlock; use Linux 5.13 or newer")
     app, engine = User(), User()
     if os.geteuid() == 0:
         app, engine = _user(APP_USER), _user(ENGINE_USER)
-        missing += [text for text in (_lacking(APP_USER, app), _lacking(ENGINE_USER, engine)) if text]
+        lacking = [_lacking(APP_USER, app)] if workers else []
+        missing += [text for text in (*lacking, _lacking(ENGINE_USER, engine)) if text]
     fixed = _programs(app.uid if app.uid >= 0 else os.geteuid(), policy)
     if not abi and engine.uid >= 0:
         missing.append("the engine can read every private key: this kernel has no Landlock")
@@ -182,6 +185,6 @@ def _can_run_python(user: User) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-def describe(state: Path, secrets: Iterable[Path] = ()) -> tuple[str, ...]:
+def describe(state: Path, secrets: Iterable[Path] = (), *, workers: bool = True) -> tuple[str, ...]:
     """Sentences for `check` and the ready line: what is not separated. Empty: all is."""
-    return plan(state, secrets).missing
+    return plan(state, secrets, workers=workers).missing
