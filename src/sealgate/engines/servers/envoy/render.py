@@ -19,6 +19,10 @@ _CLUSTER = "envoy.config.cluster.v3.Cluster"
 # Off by default in Envoy 1.40: without it, bytes between a chunk's data and its CRLF are skipped, which
 # RFC 9112 §7.1 does not allow, and another proxy in front would see other requests than Envoy does.
 _STRICTER: Json = {"envoy.reloadable_features.strict_chunk_parsing": True}
+# Who sends requests and resets them in one packet: after 20 such the worker's HTTP/2 ends the whole
+# connection, and the requests of all other clients on it. With one request of a connection in each turn of
+# the event loop, the others are reset before they are passed on.
+_IN_TURN: Json = {"http.max_requests_per_io_cycle": 1}
 # The canonical path's pattern is our own and of a known size; Envoy's default bound is 100 instructions.
 _PATTERNS: Json = {"re2.max_program_size.error_level": 20_000, "re2.max_program_size.warn_level": 20_000}
 
@@ -66,7 +70,7 @@ def _bootstrap(facts: RenderFacts) -> Json:
         return {"resource_api_version": "V3", "path_config_source": {"path": f"{FOLDER}/{name}.json"}}
 
     layers: list[Json] = [
-        {"name": "sealgate", "static_layer": {**_STRICTER, **_PATTERNS}},
+        {"name": "sealgate", "static_layer": {**_STRICTER, **_IN_TURN, **_PATTERNS}},
         {"name": "limits", "rtds_layer": {"name": "limits", "rtds_config": source("rtds")}},
     ]
     return {
