@@ -46,3 +46,20 @@ def test_print_json(trust, tmp_path: Path) -> None:
     assert told["root"] == str(tmp_path / "state/authorities/root/root.pem")
     assert {store["id"] for store in told["stores"]} >= {"nss"}
     assert told["certificate"]["authority"] is True
+
+
+def test_remove_makes_no_root(trust, tmp_path: Path) -> None:
+    result = trust("--remove")
+    assert result.status != 0
+    assert "state-missing" in result.err
+    assert not (tmp_path / "state").exists()
+
+
+def test_there_is_no_root_where_certificates_come_from_files(trust, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir(mode=0o700)
+    (tmp_path / "sealgate.toml").write_text(
+        'certificate = {source = "files", files = {chain = "chain.pem", key = "key.pem"}}\n'
+    )
+    result = trust("--print")
+    assert "state-missing: there is no private root in " in result.err
+    assert list((tmp_path / "state").iterdir()) == []

@@ -82,6 +82,7 @@ def test_the_sentence_blames_the_environment_where_the_file_is_right() -> None:
         ("SITE_WORKERS", "SEALGATE_SITE__WORKERS"),
         ("HTTP_HSTS_MAX_AGE", "SEALGATE_HTTP__HSTS__MAX_AGE"),
         ("site__names", "SEALGATE_SITE__NAMES"),
+        ("STAET", "SEALGATE_STATE"),
     ],
 )
 def test_a_misspelt_variable(name: str, meant: str) -> None:

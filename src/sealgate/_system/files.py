@@ -214,7 +214,7 @@ def check_not_writable_by_others(path: Path, *, code: str = "state-insecure") ->
         raise _insecure(
             path,
             f"belongs to user {facts.st_uid}, not to this one",
-            f"chown it, or use another place: {path}",
+            f"chown {uid} {path}, or use another place",
             code,
         )
     if facts.st_mode & 0o022:

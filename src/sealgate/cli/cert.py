@@ -45,7 +45,7 @@ def _answer(context: Context, order: Mapping[str, Any], keep: KeepRootKey | None
     return carry_out(order, state=state, policy=policy, clock=system_clock, base=context.base, keep=keep)
 
 
-@command.command("list")
+@command.command("list", short_help="Every server certificate of this state, newest first.")
 @common_options
 def list_(*, config: Path | None, state: Path | None, as_json: bool) -> None:
     """Every server certificate that was issued here or imported, newest first."""
@@ -152,7 +152,7 @@ def _print_live(document: Mapping[str, Any], renewal: datetime | None) -> None:
     console().print(table)
 
 
-@command.command()
+@command.command(short_help="Get another certificate now, without losing a request.")
 @common_options
 @click.option("--new-root", is_flag=True, help="Make a new root too; every client must trust it anew.")
 @click.option(
@@ -222,7 +222,7 @@ def _keep(path: Path, passphrase_file: Path | None) -> KeepRootKey:
     return keep
 
 
-@command.command()
+@command.command(short_help="A signing request (CSR) for another authority.")
 @common_options
 def request(*, config: Path | None, state: Path | None, as_json: bool) -> None:
     """A signing request (CSR) on stdout, for another authority; its key stays here."""
@@ -234,7 +234,7 @@ def request(*, config: Path | None, state: Path | None, as_json: bool) -> None:
     note(f"kept in {answer['request']}; bring the answer with: sealgate cert import CHAIN")
 
 
-@command.command("import")
+@command.command("import", short_help="Check a certificate from another authority and keep it.")
 @click.argument("chain", type=click.Path(path_type=Path))
 @click.option(
     "--key", type=click.Path(path_type=Path), metavar="FILE", help="Its key; default: the request's."

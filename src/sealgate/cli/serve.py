@@ -17,7 +17,7 @@ from sealgate.policy.overrides import Override
 __all__ = ["command"]
 
 
-@click.command("serve")
+@click.command("serve", short_help="Put an app, or another backend, behind HTTPS.")
 @click.argument("app", required=False)
 @click.option(
     "--upstream", default=None, help="Another backend: http://host:port, https://host:port, unix:/path."

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command()
+@click.command(short_help="Let this machine and its browsers trust the private root.")
 @common_options
 @click.option(
     "--remove", "removing", is_flag=True, help="Take it out again, and earlier roots of this state too."
@@ -32,7 +32,7 @@ def command(
     from sealgate.pki.trust import find_stores, this_machine
 
     context = load_context(config, state, as_json, missing_ok=True)
-    current, earlier = _roots(context)
+    current, earlier = _roots(context, make=not removing)
     found = find_stores(current, this_machine())
     problems = [] if printing else _change(found, current, earlier, removing=removing)
     seen = found if printing else find_stores(current, this_machine())
@@ -52,8 +52,8 @@ def command(
         raise problems[0]
 
 
-def _roots(context: Context) -> tuple[Root, tuple[Root, ...]]:
-    """The root (made where there is none yet), and the earlier ones of this state."""
+def _roots(context: Context, *, make: bool) -> tuple[Root, tuple[Root, ...]]:
+    """The root (made where there is none yet and one will be used), and the earlier ones of this state."""
     from cryptography import x509
 
     from sealgate._system.clock import system_clock
@@ -63,8 +63,16 @@ def _roots(context: Context) -> tuple[Root, tuple[Root, ...]]:
     from sealgate.pki.trust import Root
     from sealgate.pki.vault import load_certificates
 
-    state = State.open(context.state_path)
+    make = make and context.policy.certificate.source == "private"
+    state = State.open(context.state_path, create=make)
     certificates = load_certificates(state)
+    if not certificates and not make:
+        raise StateError(
+            "state-missing",
+            f"there is no private root in {safe(context.state_path)}",
+            "name the state that has one with --state; certificates from files are trusted by their own "
+            "authority's root",
+        )
     root = certificates["root"] if certificates else ensure_root(state, context.policy, system_clock)
     earlier: list[Root] = []
     try:

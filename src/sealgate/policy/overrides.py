@@ -79,7 +79,7 @@ def _is_meant(name: str, known: Mapping[str, object]) -> bool:
 
 def _unknown(name: str, known: list[str]) -> Problem:
     # One underscore where two belong is the commonest mistake.
-    flat = {re.sub("_+", "_", k): k for k in known}
+    flat = {re.sub("_+", "_", k): k for k in (*known, *(f"{_PREFIX}{name}" for name in sorted(_NOT_POLICY)))}
     close = difflib.get_close_matches(re.sub("_+", "_", name.upper()), list(flat), n=1, cutoff=0.75)
     return Problem(
         key=printable(name)[:80],
