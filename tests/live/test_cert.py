@@ -58,3 +58,7 @@ def test_a_commercial_certificate_from_request_to_served(sealgate: Serve, tmp_pa
     status, told, err = cert(served, "import", str(chain), "--key", str(own))
     assert (status, told["error"]["code"]) == (3, "certificate-names"), err
     assert seen(served) == fingerprint(two.certificate)
+
+    # Nothing was asked for: the call is wrong, as it is where no server runs.
+    status, told, err = cert(served, "import", str(chain))
+    assert (status, told["error"]["code"]) == (2, "request-missing"), err

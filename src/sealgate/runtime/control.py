@@ -19,7 +19,7 @@ from typing import Any
 
 from sealgate._system.files import write_atomic
 from sealgate._system.sockets import bind_unix, connect_unix, peer_uid
-from sealgate.errors import ControlError, SealgateError
+from sealgate.errors import ControlError, Exit, SealgateError
 
 __all__ = ["Control", "ask"]
 
@@ -56,7 +56,9 @@ def ask(state: Path, order: Mapping[str, Any]) -> dict[str, Any]:
         raise ControlError("keeper-gone", "the keeper ended before it answered", "look at what it said")
     answer: dict[str, Any] = json.loads(line)
     if "code" in answer:
-        raise ControlError(answer["code"], answer["fact"], answer["remedy"])
+        refusal = ControlError(answer["code"], answer["fact"], answer["remedy"])
+        refusal.exit = Exit(answer["exit"])  # as if it had been found without a keeper
+        raise refusal
     return answer
 
 
@@ -95,12 +97,14 @@ class Control:
         if peer_uid(sock) not in (0, os.geteuid()):
             return _no("control-forbidden", "the keeper takes no orders from another user", "run as its user")
         order = _order(line)
-        if not hmac.compare_digest(str(order.get("token", "")).encode(errors="replace"), self._token.encode()):
+        if not hmac.compare_digest(
+            str(order.get("token", "")).encode(errors="replace"), self._token.encode()
+        ):
             return _no("control-forbidden", "the keeper's token was not shown", "run the command again")
         try:
             return await self._handler(order)
         except SealgateError as error:
-            return _no(error.code, error.fact, error.remedy)
+            return _no(error.code, error.fact, error.remedy, error.exit)
         except Exception as error:  # noqa: BLE001 - whoever asked must get an answer, and the keeper goes on
             fact = f"the keeper did something wrong itself ({type(error).__name__}: {error})"
             return _no("internal-error", fact, "report this, after taking out what is private")
@@ -115,5 +119,5 @@ def _order(line: bytes) -> dict[str, Any]:
     return order if isinstance(order, dict) else {}
 
 
-def _no(code: str, fact: str, remedy: str) -> dict[str, Any]:
-    return {"code": code, "fact": fact, "remedy": remedy}
+def _no(code: str, fact: str, remedy: str, status: Exit = Exit.FAILED) -> dict[str, Any]:
+    return {"code": code, "fact": fact, "remedy": remedy, "exit": int(status)}
