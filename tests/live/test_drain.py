@@ -173,11 +173,14 @@ def test_a_second_signal_ends_it_at_once(sealgate: Serve, second: signal.Signals
         time.sleep(0.3)
         served.process.send_signal(signal.SIGTERM)
         served.wait_for(lambda: refuses(served), 3)
+        served.wait_for(lambda: "a second Ctrl-C or SIGTERM ends it" in served.err, 5)
         assert served.process.poll() is None
         began = time.monotonic()
         served.process.send_signal(second)
         assert served.process.wait(5) == 0
         assert time.monotonic() - began < 3
+    assert "starting another" not in served.err
+    assert "envoy-admin" not in served.err
     nothing_left(served, children)
 
 

@@ -61,6 +61,7 @@ _BACK = 12.0
 _ENDING = 5.0
 _MOST_FILES = 1 << 20
 _RENEW_EVERY = 15.0
+_SILENCE = 1.0  # a stop that takes longer says why
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ class Keeper:
     def _stop_signal(self) -> None:
         if self._stopping.is_set():  # asked twice: at once
             for worker in self._pool.running:
+                worker.ending = True  # meant: no other is started for it
                 with contextlib.suppress(ProcessLookupError):
                     worker.process.kill()
             if self._engine and self._engine.process:
@@ -465,7 +467,13 @@ class Keeper:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._control.close()
         engine = self._engine
-        if engine is not None and not await engine.drain(drain):
+        waiting = (
+            f"stopping; what is under way may take {drain:g} s; a second Ctrl-C or SIGTERM ends it at once"
+        )
+        said = asyncio.get_running_loop().call_later(_SILENCE, self.say, waiting)
+        drained = engine is None or await engine.drain(drain)
+        said.cancel()
+        if not drained:
             self.say(f"some exchanges were still under way after {drain:g} s and are cut off")
         # Their time is over: what is left to the workers is the end of their app.
         if engine is not None:
