@@ -25,7 +25,7 @@ def test_what_a_line_says(capsys: pytest.CaptureFixture[str]) -> None:
         "code": "path-not-canonical",
         "rule": "dot-segment",
         "status": 400,
-        "client": "192.0.2.1",
+        "address": "192.0.2.1",
         "method": "GET",
         "path": "/a/../b",
         "request_id": "r",

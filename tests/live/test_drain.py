@@ -203,15 +203,20 @@ def test_ctrl_c_reaches_the_whole_group_and_is_graceful(tmp_path: Path) -> None:
             start_new_session=True,
         )
     served = Served(process, host, https, https, tmp_path, tmp_path / "state", policy, tables)
-    served.wait_for(lambda: "sealgate: ready" in served.out)
-    under_way = UnderWay()
-    under_way.add(slow(served))
-    under_way.begun()
-    time.sleep(0.2)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
-    under_way.ended()
-    assert process.wait(10) == 0
-    assert "Traceback" not in served.err
+    try:
+        served.wait_for(lambda: "sealgate: ready" in served.out)
+        under_way = UnderWay()
+        under_way.add(slow(served))
+        under_way.begun()
+        time.sleep(0.2)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
+        under_way.ended()
+        assert process.wait(10) == 0
+        assert "Traceback" not in served.err
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
 @pytest.mark.long

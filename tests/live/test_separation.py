@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -174,7 +175,7 @@ from sealgate.runtime.separation import plan
 state = Path(sys.argv[1])
 separation = plan(state)
 live = (state / "live" / "server", state / "live" / "clients")
-confine(hidden=[separation.state], allowed=separation.engine_grants(live, [state / "run" / "engine"]))
+confine(hidden=[Path("/")], allowed=separation.engine_grants(live, [state / "run" / "engine"]))
 readable = []
 for path in json.loads(sys.stdin.read()):
     try:
@@ -184,16 +185,26 @@ for path in json.loads(sys.stdin.read()):
         pass
 print(json.dumps(readable))
 """
-    files = [str(path) for path in secret_files(private)]
+    elsewhere = ["/etc/shadow", "/etc/fstab", str(Path(__file__).resolve())]
+    files = [*(str(path) for path in secret_files(private)), *elsewhere]
     command = [sys.executable, "-c", code, str(private.state)]
     done = subprocess.run(
         command, input=json.dumps(files), capture_output=True, text=True, check=True, timeout=30
     )
     readable = json.loads(done.stdout)
+    assert not set(readable) & set(elsewhere)
     assert [path for path in readable if path.endswith("key.pem") and "/live/server/" in path]
     assert not [
         path for path in readable if "/authorities/" in path or path.endswith(("store.db", "control.token"))
     ]
+
+
+def test_nobody_of_the_same_user_listens_beside_the_engine(private: Served) -> None:
+    for port in (private.https, private.http):
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            with pytest.raises(OSError, match="in use"):
+                sock.bind((private.host, port))
 
 
 def test_no_core_files_and_private_modes(private: Served) -> None:

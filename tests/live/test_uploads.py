@@ -1,4 +1,4 @@
-"""Uploads that are slow, or never end, cost the app nothing; whole ones arrive whole."""
+"""Slow senders and slow readers cost the app nothing; whole uploads arrive whole."""
 
 from __future__ import annotations
 
@@ -60,6 +60,21 @@ def test_slow_uploads_leave_the_app_to_others(echo: Served) -> None:
         began = time.monotonic()
         assert all(client.get("/").status_code == 200 for _ in range(10))
         assert time.monotonic() - began < 3
+    finally:
+        for connection in slow:
+            connection.close()
+
+
+def test_readers_that_do_not_read_leave_the_app_to_others(echo: Served) -> None:
+    slow = [echo.connect() for _ in range(20 * THREADS)]
+    try:
+        for connection in slow:
+            request = f"GET /stream?50000 HTTP/1.1\r\nHost: {echo.host}:{echo.https}\r\n\r\n"
+            connection.sendall(request.encode())
+        client = echo.client(timeout=10)
+        for _ in range(10):
+            assert client.get("/").status_code == 200
+            time.sleep(0.1)  # long enough for 50 MB to fill every buffer on the way
     finally:
         for connection in slow:
             connection.close()

@@ -98,6 +98,10 @@ class Driver(Protocol):
     def folder(self) -> Path:
         """The only directory that the engine's process writes to."""
 
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """What its process reads beside its files in the state directory and the system's own."""
+
     async def start(self, facts: RenderFacts) -> None:
         """Render, start, wait until all listeners are open.
 

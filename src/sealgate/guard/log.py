@@ -33,7 +33,7 @@ def denial(deny: Deny, *, address: str, method: str, target: str, request_id: st
         "code": deny.problem.slug,
         "rule": deny.reason,
         "status": deny.problem.status,
-        "client": address,
+        "address": address,
         "method": method[:_LONGEST_WORD],
         "path": path if len(path) <= _LONGEST_PATH else path[:_LONGEST_PATH] + "…",
         "request_id": request_id[:_LONGEST_WORD],

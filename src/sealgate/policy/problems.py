@@ -110,7 +110,7 @@ _TABLE = (
         "app-unavailable",
         503,
         "The application is not available",
-        "Try again in a few seconds; it is being started or restarted.",
+        "Try again in a few seconds.",
     ),
     ProblemType(
         "app-timeout",

@@ -59,6 +59,8 @@ def _attribute(module: ModuleType, name: str, attribute: str) -> Any:  # noqa: A
 
 def interface_of(app: object, name: str) -> Interface:
     """WSGI takes (environ, start_response), ASGI awaits (scope, receive, send)."""
+    if inspect.isclass(app):
+        raise AppError("app-not-callable", f"{name} is a class, not an application", "name an instance of it")
     if not callable(app):
         raise AppError("app-not-callable", f"{name} is {type(app).__name__}, which cannot be called", _DEMAND)
     if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(getattr(app, "__call__", None)):  # noqa: B004 - which kind of callable

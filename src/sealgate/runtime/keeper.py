@@ -233,7 +233,8 @@ class Keeper:
         os.setsid()
         die_with_parent(os.getppid())
         live = (separation.state / "live" / "server", separation.state / "live" / "clients")
-        confine(hidden=[separation.state], allowed=separation.engine_grants(live, [self._engine.folder]))
+        grants = separation.engine_grants((*live, *self._engine.reads), [self._engine.folder])
+        confine(hidden=[Path("/")], allowed=grants)
 
     # Workers and engine
 

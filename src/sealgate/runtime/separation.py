@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import ssl
 import stat
 import sys
 import sysconfig
@@ -22,6 +23,18 @@ __all__ = ["APP_USER", "ENGINE_USER", "Separation", "describe", "plan"]
 
 APP_USER = "sealgate-app"
 ENGINE_USER = "sealgate-engine"
+# Libraries, the loader's cache, names of hosts, trusted authorities, time zone; nothing of any user.
+_ENGINE_SYSTEM = tuple(
+    Path(path)
+    for path in (
+        *("/usr", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix/store", "/proc", "/sys"),
+        *("/etc/ld.so.cache", "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf"),
+        *("/etc/gai.conf", "/etc/services", "/etc/protocols", "/etc/localtime"),
+        *("/etc/ssl/certs", "/etc/ssl/cert.pem", "/etc/ssl/openssl.cnf", "/etc/pki/tls", "/etc/pki/ca-trust"),
+        *("/etc/passwd", "/etc/group", "/run/systemd/resolve"),
+    )
+)
+_ENGINE_DEVICES = tuple(Path(path) for path in ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +85,15 @@ class Separation:
         return (temp,) if temp else ()
 
     def engine_grants(self, readable: Iterable[Path], writable: Iterable[Path]) -> tuple[Grant, ...]:
-        """The engine reads its own certificate, key and rendered files; it writes its admin socket."""
-        engines = self.state / "engines"
+        """All that the engine reaches: certificate, key, rendered files, admin socket, system libraries.
+
+        An allow-list from the root down: it may have the capability to read what modes forbid.
+        """
+        trusted = ssl.get_default_verify_paths().cafile
+        inside = (self.state / "engines", *readable, *([Path(trusted)] if trusted else []))
         return (
-            *(Grant(path, READ) for path in (engines, *readable)),
-            *(Grant(path, WRITE) for path in writable),
+            *(Grant(path, READ) for path in (*inside, *_ENGINE_SYSTEM)),
+            *(Grant(path, WRITE) for path in (*writable, *_ENGINE_DEVICES)),
         )
 
     def closed_folders(self) -> tuple[Path, ...]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import errno
 import io
 import socket
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
 from typing import Any
 
 from granian._granian import SocketHolder
@@ -32,6 +33,7 @@ App = Callable[..., Any]
 Message = MutableMapping[str, Any]
 
 _BACKLOG = 1024
+_WAITING = 512  # threads of a WSGI worker that may wait for readers of streamed answers
 _STREAMS = 1024
 _WINDOW = 1024 * 1024
 # Standard output carries the access log and nothing else of ours.
@@ -71,9 +73,9 @@ def serve(
     shared = _holder(sock.fileno(), True, _BACKLOG)  # noqa: FBT003 - true: a unix socket
     holder = ((None, shared), None)
     if interface == "wsgi":
-        guarded: Any = _whole(WsgiGuard(app, compiled, EnvoySource()))
+        guarded: Any = _fair(WsgiGuard(app, compiled, EnvoySource()), threads)
         ready()
-        MPServer._spawn_wsgi_worker(*_arguments(guarded, holder, threads))  # noqa: SLF001 - see above
+        MPServer._spawn_wsgi_worker(*_arguments(guarded, holder, threads + _WAITING))  # noqa: SLF001 - see above
         return
     guarded = _Announced(AsgiGuard(app, compiled, EnvoySource()), ready, failed)
     MPServer._spawn_asgi_lifespan_worker(*_arguments(guarded, holder, 1))  # noqa: SLF001 - see above
@@ -134,13 +136,42 @@ class _Body(io.RawIOBase):
         return self._all().readline(size)
 
 
-def _whole(app: App) -> App:
-    """The same WSGI app, with bodies that can be read without fear."""
+class _Turns:
+    """An app's streamed answer, made piece by piece while holding one of the app's turns."""
+
+    __slots__ = ("_inner", "_next", "_turns")
+
+    def __init__(self, inner: Iterable[bytes], turns: threading.Semaphore) -> None:
+        self._inner = inner
+        self._next = iter(inner).__next__
+        self._turns = turns
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        with self._turns:
+            return self._next()
+
+    def close(self) -> None:
+        """As PEP 3333 asks."""
+        close: Callable[[], None] | None = getattr(self._inner, "close", None)
+        if close is not None:
+            close()
+
+
+def _fair(app: App, threads: int) -> App:
+    """The same WSGI app with bodies that can be read without fear, and `threads` turns of its own.
+
+    A thread that waits for a slow reader of a streamed answer is in nobody's way: it holds no turn then.
+    """
+    turns = threading.Semaphore(threads)
 
     def called(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         environ["wsgi.input"] = _Body(environ["wsgi.input"], environ.get("CONTENT_LENGTH", ""))
-        result: Iterable[bytes] = app(environ, start_response)
-        return result
+        with turns:
+            result: Iterable[bytes] = app(environ, start_response)
+        return result if isinstance(result, list) else _Turns(result, turns)
 
     return called
 

@@ -14,7 +14,7 @@ APP = "app"
 APP_UPGRADES = "app-upgrades"
 _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _PARALLEL = 1_000_000
-_WINDOW = 1024 * 1024
+_WINDOW = 256 * 1024
 
 
 def clusters(facts: RenderFacts) -> list[Json]:
@@ -24,7 +24,8 @@ def clusters(facts: RenderFacts) -> list[Json]:
     h2: Json = {
         "max_concurrent_streams": 1024,
         "initial_stream_window_size": _WINDOW,
-        "initial_connection_window_size": 16 * _WINDOW,
+        # All streams share it, so it must never run out: answers that nobody reads would stop the others.
+        "initial_connection_window_size": 2**31 - 1,
     }
     found = [_workers(APP, {"http2_protocol_options": h2})]
     if facts.backend == "asgi":

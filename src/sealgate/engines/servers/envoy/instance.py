@@ -57,6 +57,11 @@ class Instance:
         return self._admin.folder
 
     @property
+    def reads(self) -> tuple[Path, ...]:
+        """The program; it is outside of what is the system's where pip installed it."""
+        return (self._program.path,)
+
+    @property
     def running(self) -> bool:
         """Is it there?"""
         return self._envoy is not None and self._envoy.process.returncode is None
