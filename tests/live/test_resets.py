@@ -8,7 +8,8 @@ import threading
 import time
 from pathlib import Path
 
-import hpack
+import h2.config
+import h2.connection
 import httpx
 import pytest
 
@@ -27,7 +28,8 @@ def cancelled(served: Served, count: int) -> None:
     """Sixty requests and their cancellations in one write, a few times."""
     fields = [(":method", "GET"), (":path", "/"), (":authority", served.host), (":scheme", "https")]
     for _ in range(count):
-        encoder, data = hpack.Encoder(), b""
+        encoder = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True)).encoder
+        data = b""
         for stream in range(1, 121, 2):
             data += frame(HEADERS, WHOLE, stream, encoder.encode(fields)) + frame(
                 RST_STREAM, 0, stream, CANCEL
