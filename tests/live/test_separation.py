@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import stat
 import subprocess
 import sys
@@ -197,14 +196,6 @@ print(json.dumps(readable))
     assert not [
         path for path in readable if "/authorities/" in path or path.endswith(("store.db", "control.token"))
     ]
-
-
-def test_nobody_of_the_same_user_listens_beside_the_engine(private: Served) -> None:
-    for port in (private.https, private.http):
-        with socket.socket() as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            with pytest.raises(OSError, match="in use"):
-                sock.bind((private.host, port))
 
 
 def test_no_core_files_and_private_modes(private: Served) -> None:

@@ -45,9 +45,6 @@ def _listener(facts: RenderFacts, name: str, endpoint: Endpoint, chain: Json, fi
         "listener_filters_timeout": handshake,
         "per_connection_buffer_limit_bytes": _BUFFER,
         "tcp_backlog_size": 4096,
-        # With SO_REUSEPORT any process of the same user, an app too, could listen beside and take its share.
-        "enable_reuse_port": False,
-        "connection_balance_config": {"exact_balance": {}},
         "filter_chains": [{"name": name, "transport_socket_connect_timeout": handshake, **chain}],
     }
 
