@@ -6,7 +6,8 @@ SHELL := /bin/bash
 
 VENV := .venv
 BIN := $(VENV)/bin
-WORKERS ?= 2
+# One more than there are cores: tests wait for servers half of their time.
+WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
@@ -37,15 +38,20 @@ demo: ## serve examples/orders.py at https://localhost:8443 and print curl lines
 
 .PHONY: test
 test: ready ## all tests but the long ones
-	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 .PHONY: test-long
 test-long: ready ## the long ones: load, fuzz, matrices
-	$(BIN)/python -m pytest -m long --timeout=900 $(PYTEST_ARGS)
+	@status=0; \
+	run() { $(BIN)/python -m pytest --timeout=900 "$$@" $(PYTEST_ARGS) || [ $$? = 5 -a -n "$(PYTEST_ARGS)" ] || status=1; }; \
+	run -m "long and matrix" -n $(WORKERS) --dist worksteal; \
+	run -m "long and not matrix"; \
+	exit $$status
 
 .PHONY: coverage
 coverage: ready ## all tests but the long ones, with branch coverage of every process
-	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term $(PYTEST_ARGS)
+	@mkdir -p .make/coverage
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.ready ## ruff, mypy, import-linter, and what tools/check_repository.py knows

@@ -97,7 +97,7 @@ def _chosen(names: str | None, *, quick: bool) -> tuple[Row, ...]:
         rows = tuple(known[name] for name in wanted)
     elif quick:
         rows = tuple(row for row in rows if row.quick)
-    needs = {"wrk", "taskset", "openssl"}.union(*(row.needs for row in rows))
+    needs = {"wrk", "h2load", "taskset", "openssl"}.union(*(row.needs for row in rows))
     if absent := missing(sorted(needs)):
         raise WrongCall(f"not installed: {', '.join(absent)}; type make ready, or choose others with --rows")
     return rows

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["draw"]
 
-_WIDTH = 940
-_LABELS = 280
+_WIDTH = 980
+_LABELS = 320
 _NUMBERS = 150
 _BAR = 16
 _STEP = 26
@@ -58,7 +58,11 @@ def draw(lines: Sequence[Line], caption: str) -> str:
 
 def _bars(lines: Sequence[Line], *, handshakes: bool) -> tuple[tuple[str, Spread, bool], ...]:
     values = [
-        (line.title, line.handshake_cpu if handshakes else line.request_cpu, line.row.startswith("sealgate"))
+        (
+            line.title,
+            line.handshake_cpu if handshakes else line.request_cpu,
+            line.row.startswith(("sealgate", "engine")),
+        )
         for line in lines
     ]
     return tuple(sorted(values, key=lambda bar: bar[1].median))

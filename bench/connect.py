@@ -59,12 +59,18 @@ def exchange(context: ssl.SSLContext, target: Target, source: str, *, close: boo
         plain.close()
         raise
     try:
+        _check_full(connection)
         connection.sendall(target.request(close=close))
         _read_answer(connection, to_end=close)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _check_full(connection: ssl.SSLSocket) -> None:
+    if connection.session_reused:
+        raise OSError("the handshake was not a full one: a session was resumed")
 
 
 def _read_answer(connection: ssl.SSLSocket, *, to_end: bool) -> None:

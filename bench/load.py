@@ -1,7 +1,8 @@
-"""The load: wrk (on kept connections; with a new one for each request), our client, openssl for a first look.
+"""The load: wrk on kept connections, h2load for handshakes, our client for waits, openssl for a first look.
 
-wrk keeps no TLS sessions, so a new connection is a full handshake. It also does not time it: what a
-caller waits for, from connect(2) to the answer, is taken by our own client on a loaded server's idle moment.
+wrk is no client for handshakes: a connection that it opens again takes its TLS session along (SSL_clear(3)
+keeps it), so a server that resumes sessions would be compared with one that does not. h2load opens each of
+its connections once, many at a time: alone, they would show what going to sleep and waking up costs.
 
 All of them offer the same: TLS 1.3, X25519, AES-128-GCM. A server that could do more (X25519MLKEM768,
 say) is so made to do the same work as one that cannot.
@@ -28,7 +29,23 @@ if TYPE_CHECKING:
 
     from bench.machine import Machine
 
-__all__ = ["Client", "Handshakes", "Negotiated", "Requests", "Waits", "parse_look", "parse_wrk", "quantile"]
+__all__ = [
+    "Client",
+    "Handshakes",
+    "Negotiated",
+    "NothingCountedError",
+    "Requests",
+    "Waits",
+    "parse_h2load",
+    "parse_look",
+    "parse_wrk",
+    "quantile",
+]
+
+
+class NothingCountedError(BenchError):
+    """Not one request was answered in the time: the machine stood still, or the server hangs."""
+
 
 _OPENSSL_CONF = """\
 openssl_conf = bench
@@ -41,6 +58,7 @@ MinProtocol = TLSv1.3
 Groups = X25519
 Ciphersuites = TLS_AES_128_GCM_SHA256
 """
+_BURST = 32  # connections at a time: more would wait longer for Gunicorn than handshakes may take
 _ROOT = Path(__file__).parent.parent
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
@@ -131,10 +149,14 @@ class Client:
         """wrk for so long on kept connections; any error is ours to explain."""
         return parse_wrk(self._wrk(connections, seconds), connections)
 
-    def handshakes(self, *, connections: int, seconds: float) -> Handshakes:
-        """wrk for so long with a new connection, and a full handshake, for each request."""
-        said = self._wrk(connections, seconds, "--header", "Connection: close")
-        return Handshakes(parse_wrk(said, connections).count)
+    def handshakes(self, *, seconds: float) -> Handshakes:
+        """For so long a new connection, and a full handshake, for each request, many at a time."""
+        url = f"https://{self._target.host}:{self._target.port}/"
+        argv = ["h2load", "--h1", "-t", "1", "-n", str(_BURST), "-c", str(_BURST), url]
+        count, end = 0, time.monotonic() + seconds
+        while not count or time.monotonic() < end:
+            count += parse_h2load(self._run([*self._pin, *argv], seconds + 20))
+        return Handshakes(count)
 
     def waits(self, *, count: int, seconds: float = 30.0) -> Waits:
         """``count`` connections of one request each, and how long each of them took."""
@@ -164,10 +186,10 @@ class Client:
             process.kill()
             process.wait()
 
-    def _wrk(self, connections: int, seconds: float, *more: str) -> str:
+    def _wrk(self, connections: int, seconds: float) -> str:
         url = f"https://{self._target.host}:{self._target.port}/"
         long = f"{max(1, round(seconds))}s"
-        argv = ["wrk", "-t", "1", "-c", str(connections), "-d", long, "--latency", *more, url]
+        argv = ["wrk", "-t", "1", "-c", str(connections), "-d", long, "--latency", url]
         return self._run([*self._pin, *argv], seconds + 20)
 
     def _connect(self, what: str, count: int, seconds: float) -> list[str]:
@@ -194,6 +216,7 @@ def parse_wrk(said: str, connections: int) -> Requests:
     """wrk's report as data.
 
     Raises:
+        NothingCountedError: a report of no requests.
         BenchError: socket errors, answers other than 2xx and 3xx, or no report.
     """
     for complaint in ("Socket errors", "Non-2xx"):
@@ -202,10 +225,25 @@ def parse_wrk(said: str, connections: int) -> Requests:
             raise BenchError(f"wrk saw errors ({line}); the numbers would not be comparable")
     count = re.search(r"^\s*(\d+) requests in ([\d.]+[a-z]+),", said, re.MULTILINE)
     quantiles = dict(re.findall(r"^\s+(50|99)%\s+([\d.]+[a-z]+)$", said, re.MULTILINE))
-    if not count or int(count[1]) == 0 or len(quantiles) != 2:
+    if count and int(count[1]) == 0:
+        raise NothingCountedError("wrk had nothing to count: no request was answered")
+    if not count or len(quantiles) != 2:
         raise BenchError(f"wrk reported nothing to count: {said.strip()[-300:]!r}")
     p50, p99 = _seconds(quantiles["50"]), _seconds(quantiles["99"])
     return Requests(int(count[1]), connections, _seconds(count[2]), p50, p99)
+
+
+def parse_h2load(said: str) -> int:
+    """How many requests h2load's report says were answered with 2xx.
+
+    Raises:
+        BenchError: some were not, or there is no report.
+    """
+    requests = re.search(r"^requests: (\d+) total, .* (\d+) succeeded, ", said, re.MULTILINE)
+    codes = re.search(r"^status codes: (\d+) 2xx, ", said, re.MULTILINE)
+    if not requests or not codes or len({requests[1], requests[2], codes[1]}) != 1 or requests[1] == "0":
+        raise BenchError(f"h2load saw errors: {said.strip()[-300:]!r}")
+    return int(requests[1])
 
 
 def _seconds(text: str) -> float:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BASE_HANDSHAKE",
     "BASE_REQUEST",
+    "PAIRS",
     "Line",
     "Spread",
     "Target",
@@ -34,6 +35,16 @@ OURS = "sealgate-wsgi"
 _REQUEST_AT_MOST = 0.4
 _HANDSHAKE_AT_MOST = 0.9
 _READY_AT_MOST_SECONDS = 2.5
+_ENGINE_AT_MOST = 1.1
+_OWN_HANDSHAKE_AT_MOST = 0.5
+
+PAIRS = {
+    "engine-nginx-upstream": "nginx-hand",
+    "engine-apache-upstream": "apache-hand",
+    "engine-gunicorn": "gunicorn",
+    "engine-uvicorn": "uvicorn",
+}
+"""Rows of our engines, and the same servers without us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +76,8 @@ class Line:
     idle: float | None
     tickets: str
     negotiated: str
+    pair_request: Spread | None = None
+    pair_handshake: Spread | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +138,7 @@ def summarise(
 
 
 def _line(title: str, own: list[Sample], by_row: dict[str, list[Sample]], memory: Memory | None) -> Line:
+    pair = by_row.get(PAIRS.get(own[0].row, ""), [])
     looks = Counter(sample.negotiated for sample in own).most_common(1)[0][0]
     return Line(
         row=own[0].row,
@@ -143,6 +157,8 @@ def _line(title: str, own: list[Sample], by_row: dict[str, list[Sample]], memory
         idle=memory.per_ten_thousand if memory else None,
         tickets=str(looks.tickets),
         negotiated=f"{looks.version} {looks.group} {looks.cipher} {looks.key}",
+        pair_request=ratios(own, pair, lambda sample: sample.request_cpu),
+        pair_handshake=ratios(own, pair, lambda sample: sample.handshake_cpu),
     )
 
 
@@ -156,4 +172,20 @@ def targets(lines: Sequence[Line]) -> tuple[Target, ...]:
         Target("CPU per request, Sealgate (WSGI) / nginx → Gunicorn", _REQUEST_AT_MOST, request),
         Target("CPU per full handshake, Sealgate (WSGI) / nginx → Granian", _HANDSHAKE_AT_MOST, handshake),
         Target("command to first 200, Sealgate (WSGI)", _READY_AT_MOST_SECONDS, ready, "s"),
+        *_engine_targets({line.row: line for line in lines}),
     )
+
+
+def _engine_targets(lines: dict[str, Line]) -> tuple[Target, ...]:
+    """What our rendering adds to a server, and what Gunicorn's handshake saves."""
+    found = [
+        Target(
+            f"CPU per request, {row} / {pair}",
+            _ENGINE_AT_MOST,
+            lines[row].pair_request if row in lines else None,
+        )
+        for row, pair in PAIRS.items()
+    ]
+    ours = lines.get("engine-gunicorn")
+    what = "CPU per full handshake, engine-gunicorn / gunicorn"
+    return (*found, Target(what, _OWN_HANDSHAKE_AT_MOST, ours.pair_handshake if ours else None))

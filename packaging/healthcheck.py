@@ -1,6 +1,6 @@
 """Does the listener still shake hands? Exit status 0: yes, 1: no, with one line on standard error.
 
-Usage: ``healthcheck.py [HOST:PORT]`` (default 127.0.0.1:8443).
+Usage: ``healthcheck.py [HOST:PORT]`` (default: the first of SEALGATE_LISTEN__HTTPS, or 127.0.0.1:8443).
 
 It asks whether somebody is served at all, so it verifies no certificate: it has no secret to lose, sends no
 request, and must not turn sick where only its own trust store is old. What is served is compared with what is
@@ -9,6 +9,9 @@ meant by the keeper, after each change.
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import socket
 import ssl
 import sys
@@ -29,11 +32,33 @@ def shakes_hands(host: str, port: int) -> str:
         return secured.version() or ""
 
 
+def listener(setting: str) -> tuple[str, int]:
+    """Host and port of the first address in a list, written as policy overrides are: JSON, or with commas.
+
+    "All addresses" becomes loopback of the same family.
+
+    Raises:
+        ValueError: there is no such address in it.
+    """
+    listed = setting.split(",")
+    if setting.lstrip().startswith("["):
+        with contextlib.suppress(ValueError):  # "[::1]:8443" is no JSON
+            listed = json.loads(setting)
+    host, _, port = str(next(iter(listed), "")).strip().rpartition(":")
+    host = host.strip("[]")
+    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host), int(port)  # noqa: S104 - compared
+
+
 def main(arguments: list[str]) -> int:
     """Try once."""
-    host, _, port = (arguments[0] if arguments else "127.0.0.1:8443").rpartition(":")
+    setting = arguments[0] if arguments else os.environ.get("SEALGATE_LISTEN__HTTPS") or "127.0.0.1:8443"
     try:
-        shakes_hands(host.strip("[]"), int(port))
+        host, port = listener(setting)
+    except ValueError:
+        print(f"healthcheck: {setting!r} names no HOST:PORT", file=sys.stderr)
+        return 1
+    try:
+        shakes_hands(host, port)
     except ssl.SSLError as error:
         # TLS 1.2 asks for the client certificate inside the handshake: refusing us is a sign of life.
         if "ALERT" in (error.reason or ""):

@@ -2,6 +2,9 @@
 
 A missing server, an old kernel, a package that is not installed: each must be seen, not hidden in a count.
 `make test` installs what it may and names what it may not (tools/apt-packages.txt).
+
+A test that failed while the machine itself stood still is asked again, at most twice, and the summary names
+it (tests/machine.py says what that means). On a machine that ran, the first failure is the failure.
 """
 
 from __future__ import annotations
@@ -12,9 +15,77 @@ from collections.abc import Generator
 import pytest
 from hypothesis import settings
 
+from tests.machine import Mark, Watch
+
 # No deadline: several runs may share two cores. In CI always the same examples: a failure is the change's.
 settings.register_profile("sealgate", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("sealgate")
+
+_WATCH = pytest.StashKey[Watch]()
+_AGAIN = 2
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Look at the machine from now on."""
+    session.config.stash[_WATCH] = Watch()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End it with the tests."""
+    session.config.stash[_WATCH].close()
+
+
+class _StoodStill:
+    """Whether the machine did, while this test last ran."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self.began = Mark.now()
+
+    def __call__(self) -> bool:
+        return self._watch.stood_still_since(self.began)
+
+
+_STOOD_STILL = pytest.StashKey[_StoodStill]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Ask again what the machine has disturbed."""
+    for item in items:
+        item.stash[_STOOD_STILL] = _StoodStill(config.stash[_WATCH])
+        item.add_marker(pytest.mark.flaky(reruns=_AGAIN, condition=item.stash[_STOOD_STILL]))
+
+
+MATRICES = {
+    *("acme/test_killed", "acme/test_ninety_days", "live/test_acme", "live/test_clients", "live/test_limits"),
+    *(
+        "live/test_smuggling",
+        "servers/test_addresses",
+        "live/test_spoofing",
+        "live/test_streams",
+        "live/test_tls",
+        "contract/test_access_log",
+    ),
+    *("contract/test_addresses", "contract/test_answers", "contract/test_asgi", "contract/test_challenges"),
+    *("contract/test_clients", "contract/test_counts", "contract/test_http", "contract/test_limits"),
+    *("contract/test_own_clients", "contract/test_plain", "contract/test_spoofing", "contract/test_tls"),
+    *("contract/test_two_keys", "contract/test_upstream", "live/test_installed_undone"),
+}
+"""Whose long tests ask the same of further engines, policies and steps. `make test-long` runs these side by
+side, and then the others, which load the machine or measure it, one by one."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Tell matrices from loads."""
+    if "/".join(item.path.with_suffix("").parts[-2:]) in MATRICES:
+        item.add_marker(pytest.mark.matrix)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Each attempt counts from its own beginning."""
+    item.stash[_STOOD_STILL].began = Mark.now()
 
 
 def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:

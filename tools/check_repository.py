@@ -4,7 +4,8 @@ Usage: ``python tools/check_repository.py [FILE]...`` (default: all files git kn
 Prints ``file:line: rule: sentence``; exit status 1 if any is an error. Warnings do not count.
 
 Rules: ``size`` (modules), ``address`` (package registries, paths of one machine, foreign hosts in
-scripts), ``error-page`` (each error code has its page, each page its code), ``whitespace``, ``large``.
+scripts), ``error-page`` (each error code has its page, each page its code), ``reason`` (what a linter is told
+to overlook, and why), ``whitespace``, ``large``.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ BINARY = frozenset({".png", ".gz", ".der", ".p12", ".ico"})
 _REGISTRIES = ("pypi" + ".org", "pythonhosted" + ".org", "registry.npmjs" + ".org", "proxy.golang" + ".org")
 _OPTIONS = ("index" + "-url", "extra-index" + "-url", "find" + "-links", "trusted" + "-host")
 _MACHINE = re.compile(r"(?<![\w.])/(?:home/\w+|Users/\w+|root|work|tmp/w)/", re.ASCII)
+_NOQA, _IGNORE = "# no" + "qa", "# type: ig" + "nore"
+_OVERLOOKED = re.compile(f"(?i){_NOQA}|{_IGNORE}".replace(" ", r"\s*"))
+_REASONED = re.compile(rf"{_NOQA}: [A-Z]+\d+(?:, [A-Z]+\d+)* - \S|{_IGNORE}\[[a-z-]+(?:, ?[a-z-]+)*\] +# \S")
 _KEBAB = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
 
 
@@ -87,6 +91,22 @@ def whitespace(path: str, text: str) -> Iterator[Finding]:
             yield Finding(path, number, "whitespace", "blanks at the end of the line")
 
 
+def reasons(path: str, text: str) -> Iterator[Finding]:
+    """What is overlooked is named, and why: ``noqa: CODE - reason``, ``type: ignore[code]  # reason``.
+
+    In tests the checker's code is enough: that a value is wrong is often what they are about.
+    """
+    if not path.endswith(".py"):
+        return
+    for number, line in enumerate(text.splitlines(), 1):
+        for found in _OVERLOOKED.finditer(line):
+            typed = "type" in found[0]
+            if _REASONED.match(line, found.start()) or (typed and path.startswith("tests/")):
+                continue
+            how = f"{_IGNORE}[code]  # reason" if typed else f"{_NOQA}: CODE - reason"
+            yield Finding(path, number, "reason", f"write: {how}")
+
+
 def error_codes(tree: ast.AST, classes: frozenset[str]) -> Iterator[tuple[int, str]]:
     """Line and code of every ``SomeError("kebab-code", ...)``; ``classes`` are the names from errors.py."""
     for node in ast.walk(tree):
@@ -134,6 +154,7 @@ def check(paths: Iterable[str]) -> Iterator[Finding]:
         text = file.read_text(encoding="utf-8")
         yield from size(path, text)
         yield from address(path, text)
+        yield from reasons(path, text)
         if path not in GENERATED and path != "LICENSE":
             yield from whitespace(path, text)
         if path.startswith("src/sealgate/") and path.endswith(".py"):

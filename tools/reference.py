@@ -1,4 +1,4 @@
-"""Writes docs/reference/ from the source: the policy's keys, commands, errors, TLS profiles.
+"""Writes docs/reference/ from the source: the policy's keys, commands, errors, TLS profiles, engines.
 
 Usage: ``python tools/reference.py [--check]``. With ``--check`` nothing is written; exit status 1 if a page
 is not what the source says. A test does the same.
@@ -15,16 +15,23 @@ from pathlib import Path
 import click
 
 from sealgate.cli.main import cli
-from sealgate.policy.fields import Shape, shape_of, written
-from sealgate.policy.later import LATER_KEYS, LATER_VALUES
+from sealgate.engines.traps.registry import trapped
+from sealgate.policy.fields import Shape, leaves, shape_of, written
+from sealgate.policy.later import LATER_KEYS
 from sealgate.policy.model import Policy
 from sealgate.policy.overrides import variable
 from sealgate.policy.profiles import load_profile, profile_ids
+from sealgate.policy.secrets import SecretRef
 
 ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:  # called as a script: then it is this file's own folder instead
+    sys.path.insert(0, str(ROOT))
 FOLDER = ROOT / "docs" / "reference"
 ERRORS = ROOT / "docs" / "errors"
 NOTE = "<!-- Written by `make docs` from the source; a change here is lost. -->\n"
+
+
+_OVERRIDES = frozenset(path for path, _ in leaves(shape_of(Policy)))
 
 
 def pages() -> dict[str, str]:
@@ -34,7 +41,39 @@ def pages() -> dict[str, str]:
         "commands.md": _page("The commands", _commands()),
         "errors.md": _page("The errors", _errors()),
         "profiles.md": _page("TLS profiles", _profiles()),
+        "engines.md": _page("The engines", _engines()),
+        "access-log.md": _page("The access log", _access_log()),
+        "traps.md": _page("Traps in other servers' configurations", _traps()),
     }
+
+
+def _traps() -> Iterator[str]:
+    yield "Settings that do not do what they seem to. `sealgate check --server-config FILE` names each"
+    yield "with the file and line where it was seen; exit status 1 if there is any. Nothing is changed, and"
+    yield "nothing in the file is run. `--engine` says whose FILE it is, where that cannot be seen."
+    for server in trapped():
+        yield from ("", f"## {server.title}", "", f"`--engine {server.id}`; FILE is {server.reads}.", "")
+        for known in server.known:
+            yield from (
+                f"### {known.id}",
+                "",
+                f"**{known.title}**: {known.why}.",
+                "",
+                f"Instead: {known.remedy}",
+                "",
+            )
+
+
+def _engines() -> Iterator[str]:
+    from tools.engines_page import lines
+
+    return lines()
+
+
+def _access_log() -> Iterator[str]:
+    from tools.access_log_page import lines
+
+    return lines()
 
 
 def _page(title: str, lines: Iterator[str]) -> str:
@@ -62,9 +101,7 @@ def _policy() -> Iterator[str]:
     yield ""
     yield "The design names these too. In this version they are refused, because nothing would enforce them."
     yield ""
-    keys = [f"`{key}`" for key in sorted(LATER_KEYS)]
-    keys += [f'`{key} = "{value}"`' for key in sorted(LATER_VALUES) for value in sorted(LATER_VALUES[key])]
-    yield ",\n".join(keys) + "."
+    yield ",\n".join(f"`{key}`" for key in sorted(LATER_KEYS)) + "."
 
 
 def _table_page(shape: Shape, path: tuple[str, ...], *, in_list: bool) -> Iterator[str]:
@@ -79,11 +116,14 @@ def _table_page(shape: Shape, path: tuple[str, ...], *, in_list: bool) -> Iterat
         key, where = shape.key(name), (*path, name)
         if key is None:
             continue
-        if (inner := key.element or key).model is not None:
-            tables.append((inner, where, key.element is not None))
-        if key.model is None:
-            override = "" if in_list or not path else variable(where)
-            cells = (_code(name), _code(written(key, info.default)), _cell(key.expected()))
+        secret = key.model is SecretRef
+        if (inner := key.inner).model is not None and not secret:
+            tables.append((inner, (*where, "NAME") if key.value else where, inner is not key))
+        if key.model is None or secret:
+            override = variable(where) if where in _OVERRIDES and path and not secret else ""
+            default = "" if info.is_required() else written(key, info.default)
+            expected = '`{ file = "..." }` or `{ env = "..." }`' if secret else _cell(key.expected())
+            cells = (_code(name), _code(default), expected)
             yield f"| {' | '.join(cells)} | {_cell(info.description or '')} | {_code(override)} |"
     for table, where, is_list in tables:
         yield from _table_page(table, where, in_list=is_list)

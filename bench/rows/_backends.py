@@ -19,7 +19,9 @@ LOOP = "uvloop" if find_spec("uvloop") else "asyncio"
 
 def granian(socket: Path, *, asgi: bool = False) -> Command:
     """One worker, HTTP/1.1."""
-    argv = (PYTHON, "-m", "granian", "--uds", str(socket), "--workers", "1", "--http", "1", "--no-ws")
+    # Whom a server started as root becomes must reach it.
+    where = ("--uds", str(socket), "--uds-permissions", "0o777")
+    argv = (PYTHON, "-m", "granian", *where, "--workers", "1", "--http", "1", "--no-ws")
     kind = ("--interface", "asgi") if asgi else ("--interface", "wsgi", "--blocking-threads", str(THREADS))
     app = "apps:hello_asgi" if asgi else "apps:hello_wsgi"
     return Command((*argv, *kind, "--log-level", "warning", app), cwd=APPS)

@@ -14,7 +14,7 @@ from bench.rows._backends import backend
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ROWS"]
+__all__ = ["ROWS", "serve"]
 
 _POLICY = """\
 [site]
@@ -29,10 +29,14 @@ http = ["{address}:{spare_port}"]
 connections = 19000
 [timeouts]
 idle = "{idle}s"
+[monitor]
+listen = ""
 """
 
 
-def _serve(site: str, *, upstream: bool = False) -> Callable[[Place], Launch]:
+def serve(site: str, *, upstream: bool = False) -> Callable[[Place], Launch]:
+    """`sealgate serve` with these lines under `[site]`; before it the server that stands behind."""
+
     def launch(place: Place) -> Launch:
         policy = place.write("sealgate.toml", _policy(place, site))
         # The app's module is looked for beside the policy.
@@ -67,9 +71,9 @@ def _root(command: tuple[str, ...]) -> Path:
 _NEEDS = ("python:sealgate", "python:granian", "python:envoy")
 
 ROWS = (
-    Row("sealgate-wsgi", "Sealgate (WSGI)", _serve('app = "apps:hello_wsgi"'),
+    Row("sealgate-wsgi", "Sealgate (WSGI)", serve('app = "apps:hello_wsgi"'),
         needs=_NEEDS, order=10, quick=True),
-    Row("sealgate-asgi", "Sealgate (ASGI)", _serve('app = "apps:hello_asgi"'), needs=_NEEDS, order=11),
+    Row("sealgate-asgi", "Sealgate (ASGI)", serve('app = "apps:hello_asgi"'), needs=_NEEDS, order=11),
     Row("sealgate-upstream", "Sealgate → Granian (upstream)",
-        _serve('upstream = "unix:{socket}"', upstream=True), needs=_NEEDS, order=12),
+        serve('upstream = "unix:{socket}"', upstream=True), needs=_NEEDS, order=12),
 )  # fmt: skip

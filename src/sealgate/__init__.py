@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
-__all__ = ["__version__"]
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sealgate.calling import client_context
+
+__all__ = ["__version__", "client_context"]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the names above
+    """What not every program needs is imported when it is asked for."""
+    if name == "client_context":
+        from sealgate.calling import client_context
+
+        return client_context
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

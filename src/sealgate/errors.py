@@ -10,7 +10,8 @@
     │   └── StateInsecure              others may write (or read) what they must not
     ├── CertificateError               keys, certificates, authorities
     │   ├── CertificateMismatch        key, chain, names and dates do not fit together
-    │   └── CertificateDates           expired, not yet valid, clock wrong
+    │   ├── CertificateDates           expired, not yet valid, clock wrong
+    │   └── AcmeError                  a certificate cannot be had from an ACME authority now
     ├── TrustStoreError                a platform's trust store refused
     ├── EngineError                    the TLS/HTTP server
     │   ├── EngineMissing              not installed
@@ -31,6 +32,7 @@ import enum
 from dataclasses import dataclass
 
 __all__ = [
+    "AcmeError",
     "AppError",
     "CertificateDates",
     "CertificateError",
@@ -165,6 +167,13 @@ class CertificateMismatch(CertificateError):
 
 class CertificateDates(CertificateError):
     """Expired, not yet valid, or a clock that cannot be right."""
+
+
+class AcmeError(CertificateError):
+    """A certificate cannot be had from an ACME authority now.
+
+    ``details["retry_at"]``, where it is set: the authority's own word on when to ask again (ISO 8601, UTC).
+    """
 
 
 class TrustStoreError(SealgateError):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import sys
 import time
 
-from sealgate._system.commands import find, run
+from sealgate._system.commands import MOST, find, run
 
 
 def test_output_and_status_are_told() -> None:
@@ -32,3 +32,15 @@ def test_there_is_no_terminal_to_ask_on() -> None:
 def test_programs_of_root_are_found_without_roots_path(monkeypatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     assert find("update-ca-certificates") == "/usr/sbin/update-ca-certificates"
+
+
+def test_output_without_end_is_forgotten_and_not_kept() -> None:
+    ended = run([sys.executable, "-c", "import os; [os.write(1, b'x' * 2**20) for _ in range(20)]"])
+    assert ended.status == 0
+    assert len(ended.output) == MOST
+
+
+def test_who_leaves_its_output_to_another_is_not_waited_for() -> None:
+    began = time.monotonic()
+    assert run(["sh", "-c", "sleep 30 & exit 0"], seconds=0.3).status == 124
+    assert time.monotonic() - began < 20

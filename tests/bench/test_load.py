@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.load import parse_look, parse_wrk, quantile
+from bench.load import parse_h2load, parse_look, parse_wrk, quantile
 from bench.machine import BenchError
 
 WRK = """\
@@ -55,6 +55,31 @@ def test_errors_are_not_numbers(line: str) -> None:
 def test_nothing_counted_is_an_error(said: str) -> None:
     with pytest.raises(BenchError, match="nothing to count"):
         parse_wrk(said, 32)
+
+
+H2LOAD = """\
+finished in 187.34ms, 533.79 req/s, 94.87KB/s
+requests: 100 total, 100 started, 100 done, 100 succeeded, 0 failed, 0 errored, 0 timeout
+status codes: 100 2xx, 0 3xx, 0 4xx, 0 5xx
+"""
+
+
+def test_h2load_is_read() -> None:
+    assert parse_h2load(H2LOAD) == 100
+
+
+@pytest.mark.parametrize(
+    "said",
+    (
+        "",
+        H2LOAD.replace("100 succeeded, 0 failed", "99 succeeded, 1 failed"),
+        H2LOAD.replace("100 2xx, 0 3xx, 0 4xx", "99 2xx, 0 3xx, 1 4xx"),
+        H2LOAD.replace("100", "0"),
+    ),
+)
+def test_failed_handshakes_are_not_numbers(said: str) -> None:
+    with pytest.raises(BenchError, match="h2load saw errors"):
+        parse_h2load(said)
 
 
 def test_what_openssl_says_is_read() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -73,15 +74,26 @@ def test_a_new_name_needs_a_new_root_and_the_message_says_how(cert, tmp_path: Pa
     assert refused.err.startswith("sealgate: authority-name-not-covered: ")
     assert "cert renew --new-root" in refused.err
     assert len(refused.err.strip().splitlines()) == 1
-    made = cert("renew", "--new-root")
+    asked = cert("renew", "--new-root")
+    assert (asked.status, "confirmation-missing" in asked.err) == (2, True)
+    made = cert("renew", "--new-root", "--yes")
     assert made.status == 0, made.err
     assert "sealgate trust" in made.err
+    assert "new root " in made.err
+    assert re.search(r"for api\.example\.com is live until \d{4}-\d\d-\d\d \d\d:\d\d UTC\n", made.err)
+    rows = cert("list").out.splitlines()
+    assert "site" in rows[0]
+    assert [row.split()[:2] for row in rows[1:]] == [["live", "api.example.com"], ["other", "site"]]
+    assert {row["kind"] for row in json.loads(cert("list", "--json").out)} == {"private"}
+    for words in (["revoke", "--yes"], ["revoke"], ["deactivate"]):  # before anybody is asked
+        unheard = cert(*words)
+        assert (unheard.status, "none can revoke it" in unheard.err) == (2, True)
     assert json.loads(cert("show", "--json").out)["names"] == ["api.example.com"]
 
 
 def test_the_roots_key_can_be_kept(cert, tmp_path: Path) -> None:
     write(tmp_path / "pass", b"a long passphrase\n")
-    words = ["--new-root", "--keep-root-key", "root.key", "--passphrase-file", "pass"]
+    words = ["--new-root", "--yes", "--keep-root-key", "root.key", "--passphrase-file", "pass"]
     made = cert("renew", *words)
     assert made.status == 0, made.err
     assert stat.S_IMODE((tmp_path / "root.key").stat().st_mode) == 0o600
@@ -95,7 +107,7 @@ def test_the_roots_key_can_be_kept(cert, tmp_path: Path) -> None:
     assert cert("renew", *words).err.startswith("sealgate: root-key-exists: ")
     assert cert("renew", "--keep-root-key", "other.key").status == 2
     (tmp_path / "pass").chmod(0o644)
-    loose = cert("renew", "--new-root", "--keep-root-key", "third.key", "--passphrase-file", "pass")
+    loose = cert("renew", "--keep-root-key", "third.key", *words[:2], *words[4:])
     assert (loose.status, "key-readable-by-others" in loose.err) == (2, True)
 
 
@@ -158,3 +170,38 @@ def test_killed_while_renewing_what_is_live_stays_whole(cert, tmp_path: Path) ->
         key = load_private(Path(files["key"]).resolve())
         leaf = x509.load_pem_x509_certificate(Path(files["chain"]).read_bytes())
         assert key.public_key() == leaf.public_key()
+
+
+def test_force_is_what_is_done_anyway(cert) -> None:
+    assert cert("renew").status == 0
+    before = json.loads(cert("show", "--json").out)["fingerprint_sha256"]
+    assert cert("renew", "--force").status == 0
+    assert json.loads(cert("show", "--json").out)["fingerprint_sha256"] != before
+    refused = cert("renew", "--force", "--if-due")
+    assert refused.status == 2
+    assert "opposite" in refused.err
+
+
+def test_an_authority_is_not_asked_for_what_the_engine_cannot_answer(cert, tmp_path: Path) -> None:
+    """Nobody listens there: had it been asked, that would be what is said."""
+    (tmp_path / "sealgate.toml").write_text(
+        '[site]\nnames = ["api.example.com"]\nengine = "nginx"\nupstream = "http://127.0.0.1:1"\n'
+        '[certificate]\nsource = "acme"\n'
+        '[certificate.acme]\ndirectory = "https://127.0.0.1:1/dir"\nchallenge = "tls-alpn-01"\n'
+    )
+    refused = cert("renew")
+    assert refused.status == 2
+    assert "engine-cannot" in refused.err
+    assert "http-01" in refused.err
+
+
+def test_without_a_server_nothing_is_promised_to_happen_by_itself(cert, tmp_path: Path) -> None:
+    (tmp_path / "sealgate.toml").write_text(
+        '[site]\nnames = ["api.example.com"]\nupstream = "http://127.0.0.1:1"\n'
+        '[certificate]\nsource = "acme"\n'
+        '[certificate.acme]\ndirectory = "https://127.0.0.1:1/dir"\n'
+    )
+    failed = cert("renew")
+    assert "acme-unreachable" in failed.err
+    assert "by itself" not in failed.err
+    assert "by a timer" in failed.err

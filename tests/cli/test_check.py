@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,7 +18,7 @@ import trustme
 from rich.console import Console
 
 from sealgate._system.clock import system_clock
-from sealgate.cli._findings import examine
+from sealgate.cli._findings import Findings, examine
 from sealgate.cli._options import load_context
 from sealgate.cli.check import show
 from tests.cli.calls import environment, sealgate
@@ -37,7 +38,7 @@ def write(folder: Path, text: str) -> None:
 
 
 def test_a_sound_policy(folder: Path) -> None:
-    result = sealgate("check", cwd=folder)
+    result = sealgate("check", "--all", cwd=folder)
     assert (result.status, result.err) == (0, "")
     assert "sealgate.toml is sound: orders:app at https://localhost:8443 by Envoy" in result.out
     for promise, by in (
@@ -50,6 +51,61 @@ def test_a_sound_policy(folder: Path) -> None:
         assert f" {by} " in line
     assert "site.app (line 2)" in result.out
     assert "\x1b" not in result.out
+
+
+def found_of(folder: Path) -> Findings:
+    context = load_context(folder / "sealgate.toml", folder / "state")
+    return examine(context.loaded, context.state_path, clock=system_clock)
+
+
+@pytest.mark.parametrize(("width", "most"), [(80, 48), (120, 36)])
+def test_it_is_a_screen(folder: Path, width: int, most: int) -> None:
+    """Every promise that is kept stands there, but for what nobody asked for; nobody is named wrongly."""
+    found = found_of(folder)
+    written = io.StringIO()
+    show(found, Console(file=written, width=width))
+    lines = [line.rstrip() for line in written.getvalue().splitlines()]
+    assert len(lines) < most
+    assert max(map(len, lines)) <= width
+    assert lines[1].startswith("  sealgate.toml is sound: orders:app at https://localhost:8443 by Envoy")
+    said = " ".join(" ".join(lines).split())
+    for row in found.capabilities:
+        assert not found.holds(row) or row.promise in said or found.source(row.key) == "default"
+    for text in ("only localhost; any other Host is 421", "1 MiB; more is 413", "handshake done within 5 s"):
+        assert text in said
+    assert "sealgate check --all" in said
+    assert re.search(r"TLS +engine +TLS 1.2 and 1.3 only", said)
+    assert "PROXY" not in said, "nobody asked for it"
+
+
+@pytest.mark.parametrize(
+    ("mode", "engine", "named"),
+    [("required", "gunicorn", True), ("off", "gunicorn", False), ("required", "envoy", False)],
+)
+def test_a_gunicorn_of_ones_own_refuses_clients_of_the_private_authority(
+    folder: Path, mode: str, engine: str, named: bool
+) -> None:
+    write(folder, f'version = 1\nsite = {{ app = "a:b", engine = "{engine}" }}\nclients.mode = "{mode}"\n')
+    written = io.StringIO()
+    show(found_of(folder), Console(file=written, width=200))
+    assert ("the private authority's list of the revoked" in written.getvalue()) is named
+
+
+def test_what_the_policy_says_stands_on_the_screen_even_where_it_says_off(folder: Path) -> None:
+    write(folder, POLICY + "[listen]\nproxy_protocol = false\n")
+    written = io.StringIO()
+    show(found_of(folder), Console(file=written, width=120))
+    assert "the PROXY protocol is off" in written.getvalue()
+
+
+def test_what_needs_a_look_is_counted_at_the_top_and_stands_below_in_full(folder: Path) -> None:
+    write(folder, POLICY + 'names = ["a.test"]\n')
+    found = replace(found_of(folder), not_separated=("the app is not apart",), confined=False)
+    written = io.StringIO()
+    show(found, Console(file=written, width=120))
+    assert "3 things need a look: see below" in written.getvalue()
+    for text in ("os: not here", "the app is not apart", "listen.https: "):
+        assert text in written.getvalue()
 
 
 def test_nothing_is_written(folder: Path) -> None:
@@ -207,7 +263,7 @@ def test_where_all_is_separated_it_says_so(folder: Path) -> None:
     context = load_context(folder / "sealgate.toml", folder / "state")
     found = replace(examine(context.loaded, context.state_path, clock=system_clock), not_separated=())
     written = io.StringIO()
-    show(found, Console(file=written, width=160, force_terminal=True))
+    show(found, Console(file=written, width=160, force_terminal=True), whole=True)
     assert "the app can read no private key" in written.getvalue()
     assert "Envoy's HTTP parser" in written.getvalue()  # wide enough to say how
 
@@ -230,3 +286,52 @@ def test_an_rsa_certificate_under_the_modern_profile(folder: Path) -> None:
     files = '[certificate]\nsource = "files"\nfiles = {chain = "chain.pem", key = "key.pem"}\n'
     write(folder, POLICY + files + '[tls]\nprofile = "modern@6.0"\n')
     assert "key-not-in-profile" in sealgate("check", cwd=folder).err
+
+
+@pytest.mark.parametrize(
+    ("mode", "code"), [(0o600, ""), (0o644, "secret-insecure"), (None, "secret-missing")]
+)
+def test_secrets_are_read_as_serve_reads_them(folder: Path, mode: int | None, code: str) -> None:
+    hook = '[[monitor.alerts]]\nwebhook = "https://hooks.test/x"\nsecret = {file = "hook"}\n'
+    write(folder, POLICY + hook)
+    if mode is not None:
+        (folder / "hook").write_text("s3cret-value\n")
+        (folder / "hook").chmod(mode)
+    result = sealgate("check", cwd=folder)
+    assert (result.status, code in result.err) == (2 if code else 0, True)
+    assert "s3cret-value" not in result.out + result.err
+
+
+def test_behind_an_installed_server_nothing_of_ours_is_claimed(folder: Path) -> None:
+    write(folder, '[site]\nupstream = "http://127.0.0.1:9000"\nengine = "nginx"\n')
+    (folder / "nginx.conf").write_text("include conf.d/*.conf;\n")  # too short to say whose it is
+    result = sealgate("check", "--server-config", "nginx.conf", cwd=folder)
+    assert result.status == 0, result.err
+    assert "Behind your own nginx" in result.out
+    assert "Separated" not in result.out
+    assert "Not separated" not in result.out
+    assert "once you start `sealgate watch`" in result.out
+    assert "Behind your own" not in sealgate("check", cwd=folder).out
+
+
+def test_whose_a_file_is_that_does_not_say_it(folder: Path) -> None:
+    (folder / "short.conf").write_text("include conf.d/*.conf;\n")
+    (folder / "httpd.conf").write_text("Include conf.d/*.conf\n")
+    assert sealgate("check", "--server-config", "httpd.conf", cwd=folder).status == 0
+    assert "say which" in sealgate("check", "--server-config", "short.conf", cwd=folder).err
+    (folder / "both").write_text("http {\n}\nServerRoot /x\n")
+    assert "--engine apache or nginx." in sealgate("check", "--server-config", "both", cwd=folder).err
+
+
+def test_certificate_files_that_are_not_there_are_told_with_the_other_mistakes(tmp_path: Path) -> None:
+    (tmp_path / "key.pem").touch()
+    (tmp_path / "sealgate.toml").write_text(
+        'version = 1\n[certificate]\nsource = "files"\n'
+        'files = { chain = "no.pem", key = "key.pem" }\n[limits]\nx = 1\n'
+    )
+    result = sealgate("check", cwd=tmp_path)
+    assert result.status == 2
+    assert "has 2 mistakes" in result.err
+    assert 'certificate.files.chain (line 4): found "no.pem", which is not there' in result.err
+    assert "limits.x (line 6): unknown key" in result.err
+    assert "key.pem" not in result.err

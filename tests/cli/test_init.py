@@ -62,7 +62,7 @@ def test_a_dangling_link_is_a_file_too(tmp_path: Path) -> None:
 
 
 def test_what_is_wrong_is_not_written(tmp_path: Path) -> None:
-    result = sealgate("init", "--app", "a b", "--upstream", "http://h/p", "--engine", "nginx", cwd=tmp_path)
+    result = sealgate("init", "--app", "a b", "--upstream", "http://h/p", "--engine", "haproxy", cwd=tmp_path)
     assert result.status == 2
     assert not list(tmp_path.iterdir())
     for flag in ("--app", "--upstream", "--engine"):
@@ -101,6 +101,13 @@ def test_print_writes_nothing(tmp_path: Path) -> None:
 def test_json(tmp_path: Path) -> None:
     result = sealgate("init", "--json", "-c", "p.toml", cwd=tmp_path)
     assert json.loads(result.out)["policy"] == str(tmp_path / "p.toml")
+
+
+def test_the_next_steps_name_a_file_that_would_not_be_found(tmp_path: Path) -> None:
+    said = sealgate("init", "-c", "my policy.toml", "--app", "orders:app", cwd=tmp_path).err
+    assert "  sealgate check -c 'my policy.toml'" in said
+    assert "  sealgate serve -c 'my policy.toml'" in said
+    assert " -c " not in sealgate("init", "--app", "orders:app", cwd=tmp_path).err
 
 
 def test_a_directory_that_is_not_there(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def test_every_step_of_the_tutorial(tmp_path: Path) -> None:
         "SEALGATE_STATE": str(tmp_path / ".sealgate"),
         "SEALGATE_LISTEN__HTTPS": f"127.0.0.1:{https}",
         "SEALGATE_LISTEN__HTTP": f"127.0.0.1:{plain}",
+        "SEALGATE_MONITOR__LISTEN": "",
         "PYTHONWARNINGS": "",
     }
 

@@ -14,6 +14,7 @@ from wsgiref.util import setup_testing_defaults
 from sealgate.guard.compiled import Compiled, compile_policy
 from sealgate.policy.model import Policy
 
+PROOF = "0123456789abcdef-0123456789ABCDEF"
 REQUEST_ID = "0d9a1c2e-0000-4000-8000-00000000c0de"
 
 
@@ -78,6 +79,7 @@ def environ(
         "wsgi.input": io.BytesIO(body or b""),
         "wsgi.input_terminated": True,
         "wsgi.url_scheme": "http",
+        "HTTP_SEALGATE_PROOF": PROOF,
         "HTTP_SEALGATE_PATH": target if target.isascii() else "",
     }
     if host is not None:
@@ -125,6 +127,7 @@ def scope(
     fields = [
         (b"accept", b"*/*"),
         (b"x-request-id", REQUEST_ID.encode()),
+        (b"sealgate-proof", PROOF.encode()),
         (b"sealgate-path", target.encode("latin-1")),
     ]
     fields += [(b"host", host)] if host is not None else []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 from typing import Any
 
 import pytest
@@ -12,7 +14,9 @@ from sealgate.guard import asgi
 from sealgate.guard.asgi import Guard
 from sealgate.guard.client import Client
 from sealgate.guard.sources import EnvoySource
-from tests.guard.exchange import REQUEST_ID, SITE, Log, call_asgi, compiled, reply_of, scope
+from sealgate.policy.network import admitted
+from tests.guard.exchange import PROOF, REQUEST_ID, SITE, Log, call_asgi, compiled, reply_of, scope
+from tests.guard.test_certificate import certificate, make, ways
 from tests.guard.test_headers import SPOOFABLE, THE_APPS_OWN, spellings
 
 CONNECT = {"type": "websocket.connect"}
@@ -38,7 +42,7 @@ class Seen:
 
 
 def guarded(app: Any, log: Log | None = None) -> Guard:
-    return Guard(app, SITE, EnvoySource(), log or Log())
+    return Guard(app, SITE, EnvoySource(PROOF), log or Log())
 
 
 def test_what_the_app_sees() -> None:
@@ -87,6 +91,7 @@ DENIED = [
     ({"address": None}, 500, "internal-error", "engine-facts-missing"),
     ({"headers": [(b"sealgate-address", b"192.0.2.8:1")]}, 500, "internal-error", "engine-facts-missing"),
     ({"headers": [(b"sealgate-path", b"/orders")]}, 500, "internal-error", "engine-facts-missing"),
+    ({"headers": [(b"sealgate-proof", PROOF.encode())]}, 500, "internal-error", "engine-facts-missing"),
 ]
 
 
@@ -121,6 +126,36 @@ def test_a_path_other_than_the_announced_one_fails_closed() -> None:
     seen, log = Seen(), Log()
     reply = reply_of(call_asgi(guarded(seen, log), scope() | {"path": "/admin"}))
     assert (reply.status, log.rules, seen.scopes) == (500, ["path-mismatch"], [])
+
+
+def test_the_app_sees_the_clients_certificate_or_is_not_called() -> None:
+    seen, log = Seen(), Log()
+    guard = Guard(seen, SITE, EnvoySource(PROOF, clients=True), log)
+    text = str(ways(make("alice"))["nginx"])
+    told = [(b"sealgate-certificate", text.encode())]
+    assert reply_of(call_asgi(guard, scope(headers=told))).status == 200
+    assert seen.scope["sealgate"] == {"client": Client("192.0.2.7", certificate(text))}
+    assert b"sealgate-certificate" not in dict(seen.scope["headers"])
+    reply = reply_of(call_asgi(guard, scope(headers=[(b"sealgate-certificate", b"odd")])))
+    assert (reply.status, reply.problem()["type"]) == (
+        403,
+        "urn:problem-type:sealgate:client-certificate-refused",
+    )
+    assert (log.rules, log.events[0]["address"]) == (["certificate-encoding"], "192.0.2.7")
+    assert len(seen.scopes) == 1
+
+
+def test_all_fields_together_where_the_engine_leaves_that_to_the_guard() -> None:
+    seen, log = Seen(), Log()
+    engines = [(b"sealgate-certificate", b"x" * 5000)]  # the engine's own does not count
+    size = sum(len(k) + len(v) for k, v in scope()["headers"] if not k.startswith(b"sealgate-"))
+    guard = Guard(seen, dataclasses.replace(SITE, headers_limit=size + 100), EnvoySource(PROOF), log)
+    fits = [(b"x-%d" % n, b"a" * 7) for n in range(10)]
+    assert reply_of(call_asgi(guard, scope(headers=[*engines, *fits]))).status == 200
+    reply = reply_of(call_asgi(guard, scope(headers=[*engines, *fits, (b"y", b"")])))
+    assert (reply.status, reply.problem()["type"]) == (431, "urn:problem-type:sealgate:headers-too-large")
+    assert log.rules == ["headers-limit"]
+    assert len(seen.scopes) == 1
 
 
 def test_head_is_denied_without_a_body() -> None:
@@ -222,7 +257,83 @@ def test_receive_and_send_are_the_servers_own() -> None:
     async def send(message: dict[str, Any]) -> None:
         pass
 
-    import asyncio
-
     asyncio.run(guarded(app)(scope(), receive, send))
     assert passed[1:] == [receive, send]
+
+
+def pieces(*sizes: int) -> list[dict[str, Any]]:
+    return [
+        {"type": "http.request", "body": b"x" * size, "more_body": place < len(sizes) - 1}
+        for place, size in enumerate(sizes)
+    ]
+
+
+class Reader:
+    """Reads the whole body; `stubborn`: and answers whatever happened."""
+
+    def __init__(self, *, stubborn: bool = False) -> None:
+        self.size, self.stubborn = 0, stubborn
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        try:
+            more = True
+            while more:
+                message = await receive()
+                self.size += len(message["body"])
+                more = message["more_body"]
+        except Exception:
+            if not self.stubborn:
+                raise
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+
+def test_a_body_of_unknown_length_is_counted() -> None:
+    reader = Reader()
+    sent = call_asgi(guarded(reader), scope(method="POST"), *pieces(SITE.body_limit - 1, 1))
+    assert reply_of(sent).status == 200
+    assert reader.size == SITE.body_limit
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_one_that_is_too_large_is_413_whatever_the_app_makes_of_it(stubborn: bool) -> None:
+    reader = Reader(stubborn=stubborn)
+    sent = call_asgi(guarded(reader), scope(method="POST"), *pieces(SITE.body_limit, 1, 5))
+    assert reply_of(sent).status == 413
+    assert reader.size == SITE.body_limit
+
+
+@pytest.mark.parametrize(
+    ("sizes", "left"),
+    [((SITE.body_limit + 1,), 0), ((SITE.body_limit, 1, 5, 7), 0), ((SITE.body_limit + 1, *[2**18] * 9), 5)],
+    ids=["all of it", "a little more", "much more"],
+)
+def test_a_little_of_what_is_too_large_is_taken_in_before_the_refusal(
+    sizes: tuple[int, ...], left: int
+) -> None:
+    """Or an engine that is still sending finds a closed connection where the answer would be."""
+    messages = [*pieces(*sizes), {"type": "http.disconnect"}]
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        assert len(messages) == 1 + left
+        sent.append(message)
+
+    asyncio.run(guarded(Reader())(scope(method="POST"), receive, send))
+    assert reply_of(sent).status == 413
+
+
+def test_where_an_exchange_comes_from_is_judged_first() -> None:
+    ruled = dataclasses.replace(SITE, admitted=admitted((), ("192.0.2.0/24",)))
+    seen, log = Seen(), Log()
+    guard = Guard(seen, ruled, EnvoySource(PROOF), log)
+    for kind, answered in (("http", "http.response"), ("websocket", "websocket.http.response")):
+        sent = call_asgi(guard, scope("//", kind=kind, host=b"evil.example"), CONNECT)
+        reply = reply_of(sent, answered)
+        assert (reply.status, reply.problem()["type"]) == (403, "urn:problem-type:sealgate:address-refused")
+    assert (seen.scopes, log.rules) == ([], ["address", "address"])
+    assert reply_of(call_asgi(guard, scope(address=b"192.0.3.7:1"))).status == 200

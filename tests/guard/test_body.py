@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sealgate.guard.body import ClosingBody, TooLarge, spool
+from sealgate.guard.body import ClosingBody, TooLarge, discard, spool
 
 
 class Trickle(io.RawIOBase):
@@ -60,6 +60,35 @@ def test_a_small_body_needs_no_directory() -> None:
 def test_no_place_to_write_is_an_os_error() -> None:
     with pytest.raises(OSError, match="nonexistent"):
         spool(io.BytesIO(b"x" * 2_000_000), limit=10_000_000, directory="/nonexistent")
+
+
+@pytest.mark.parametrize(
+    ("length", "left"),
+    [
+        ("1100", 0),  # what came behind it is not this body's
+        (str(100 + 1024 * 1024), 0),
+        (str(101 + 1024 * 1024), 2_000_000),
+        ("9" * 400, 2_000_000),
+        ("-5", 2_000_000),
+        ("²", 2_000_000),
+        ("", 2_000_000),
+    ],
+)
+def test_a_little_too_much_is_taken_in_and_no_more(length: str, left: int) -> None:
+    stream = io.BytesIO(b"x" * (2_000_000 if left else int(length)))
+    discard(stream, length, limit=100)
+    assert len(stream.read()) == left
+
+
+def test_who_announces_more_than_comes_is_not_waited_for() -> None:
+    class Gone(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if piece := super().read(size):
+                return piece
+            raise OSError("gone")
+
+    discard(io.BytesIO(b"x" * 50), "200", limit=100)
+    discard(Gone(b"x" * 50), "200", limit=100)
 
 
 def test_both_are_closed_whatever_happens() -> None:

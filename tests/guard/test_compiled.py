@@ -26,6 +26,7 @@ def test_of_an_empty_policy() -> None:
         public_host="localhost",
         public_port=8443,
         body_limit=1024**2,
+        clients="off",
     )
 
 
@@ -40,6 +41,23 @@ def test_of_a_policy_that_says_more() -> None:
     assert made.ports == {"444", "8443", "9443"}
     assert (made.public_host, made.public_port) == ("[2001:db8::1]", 444)
     assert made.body_limit == 2 * 1024**2
+
+
+def test_headers_are_counted_only_where_the_engine_leaves_it_to_the_guard() -> None:
+    policy = Policy.model_validate({"limits": {"headers": "8KiB"}})
+    assert compile_policy(policy, 1).headers_limit == 0
+    assert compile_policy(policy, 1, guards={"site.names"}).headers_limit == 0
+    assert compile_policy(policy, 1, guards={"site.names", "limits.headers"}).headers_limit == 8192
+
+
+def test_addresses_are_judged_only_where_the_engine_leaves_it_to_the_guard() -> None:
+    policy = Policy.model_validate({"network": {"allow": ["10.0.0.0/8"], "deny": ["2001:db8::/32"]}})
+    assert compile_policy(policy, 1).admitted is None
+    assert compile_policy(policy, 1, guards={"site.names"}).admitted is None
+    made = compile_policy(policy, 1, guards={"network.allow", "network.deny"})
+    assert made.admitted == policy.network.admitted()
+    assert Compiled.from_json(made.to_json()) == made
+    assert compile_policy(Policy(), 1, guards={"network.allow"}).admitted is None
 
 
 def test_the_standard_port_is_allowed_only_where_clients_use_it() -> None:
@@ -60,6 +78,8 @@ def test_json_and_back() -> None:
     "change",
     (
         {"schema": 2},
+        {"schema": 7},
+        {"schema": 4},
         {"schema": "1"},
         {"generation": -1},
         {"generation": True},
@@ -82,6 +102,30 @@ def test_json_and_back() -> None:
         {"public_port": "443"},
         {"body_limit": -1},
         {"body_limit": None},
+        {"headers_limit": -1},
+        {"headers_limit": None},
+        {"admitted": []},
+        {"admitted": {}},
+        {"admitted": {"four": [0, 1]}},
+        {"admitted": {"four": [0, 1], "six": [], "further": []}},
+        {"admitted": {"four": [0], "six": []}},
+        {"admitted": {"four": [0, 1, 2], "six": []}},
+        {"admitted": {"four": [1, 0], "six": []}},
+        {"admitted": {"four": [1, 1], "six": []}},
+        {"admitted": {"four": [-1, 1], "six": []}},
+        {"admitted": {"four": [0, 2**32 + 1], "six": []}},
+        {"admitted": {"four": [], "six": [0, 2**128 + 1]}},
+        {"admitted": {"four": [0, True], "six": []}},
+        {"admitted": {"four": [0, 1.5], "six": []}},
+        {"admitted": {"four": None, "six": []}},
+        {"clients": "maybe"},
+        {"clients": None},
+        {"clients": []},
+        {"authority": None},
+        {"issuers": [1]},
+        {"issuers": "MIIB"},
+        {"former": None},
+        {"own": 1},
         {"further": 1},
     ),
 )

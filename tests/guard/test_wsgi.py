@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -16,7 +17,9 @@ from sealgate.guard import wsgi
 from sealgate.guard.client import Client
 from sealgate.guard.sources import EnvoySource
 from sealgate.guard.wsgi import Guard
-from tests.guard.exchange import REQUEST_ID, SITE, Log, call_wsgi, compiled, environ
+from sealgate.policy.network import admitted
+from tests.guard.exchange import PROOF, REQUEST_ID, SITE, Log, call_wsgi, compiled, environ
+from tests.guard.test_certificate import certificate, make, ways
 from tests.guard.test_headers import SPOOFABLE, spellings
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -41,7 +44,7 @@ class Seen:
 
 
 def guarded(app: App, log: Log | None = None, **keywords: Any) -> Guard:
-    return Guard(app, SITE, EnvoySource(), log or Log(), **keywords)
+    return Guard(app, SITE, EnvoySource(PROOF), log or Log(), **keywords)
 
 
 def validated(app: App) -> App:
@@ -97,6 +100,38 @@ def test_a_denial_without_the_engines_path_fails_closed() -> None:
     assert call_wsgi(guarded(Seen()), request).status == 500
 
 
+def test_the_app_sees_the_clients_certificate_or_is_not_called() -> None:
+    seen, log = Seen(), Log()
+    guard = Guard(seen, SITE, EnvoySource(PROOF, clients=True), log)
+    text = str(ways(make("alice"))["nginx"])
+    assert call_wsgi(guard, environ(HTTP_SEALGATE_CERTIFICATE=text)).status == 200
+    assert seen.environ["sealgate.client"] == Client("192.0.2.7", certificate(text))
+    assert not [name for name in seen.environ if "SEALGATE" in name]
+    reply = call_wsgi(guard, environ(HTTP_SEALGATE_CERTIFICATE="odd"))
+    assert (reply.status, reply.problem()["type"]) == (
+        403,
+        "urn:problem-type:sealgate:client-certificate-refused",
+    )
+    assert (log.rules, log.events[0]["address"]) == (["certificate-encoding"], "192.0.2.7")
+    assert len(seen.environs) == 1
+
+
+def test_all_fields_together_where_the_engine_leaves_that_to_the_guard() -> None:
+    seen, log = Seen(), Log()
+    engines: dict[str, Any] = {"HTTP_SEALGATE_CERTIFICATE": "x" * 5000}  # the engine's own does not count
+    plain = environ(**engines)
+    size = sum(len(k) - 5 + len(v) for k, v in plain.items() if k.startswith("HTTP_") and "SEALGATE" not in k)
+    guard = Guard(
+        seen, dataclasses.replace(SITE, headers_limit=size + 100), EnvoySource(PROOF, clients=False), log
+    )
+    fits: dict[str, Any] = {f"HTTP_X_{n}": "a" * 7 for n in range(10)}
+    assert call_wsgi(guard, environ(**engines, **fits)).status == 200
+    reply = call_wsgi(guard, environ(**engines, **fits, HTTP_Y="a"))
+    assert (reply.status, reply.problem()["type"]) == (431, "urn:problem-type:sealgate:headers-too-large")
+    assert log.rules == ["headers-limit"]
+    assert len(seen.environs) == 1
+
+
 def test_head_is_denied_without_a_body() -> None:
     reply = call_wsgi(validator(guarded(validator(Seen()))), environ("/..", method="HEAD"))
     assert (reply.status, reply.body) == (400, b"")
@@ -144,7 +179,7 @@ def test_hostile_fields_neither_crash_nor_reach_the_app(fields: dict[str, str]) 
     sent = {"HTTP_" + name.upper().replace("-", "_"): value for name, value in fields.items()}
     reply = call_wsgi(guarded(seen), environ() | sent)
     if reply.status != 200:  # it named the engine's own fields
-        assert {"HTTP_SEALGATE_ADDRESS", "HTTP_SEALGATE_PATH"} & sent.keys()
+        assert {"HTTP_SEALGATE_PROOF", "HTTP_SEALGATE_ADDRESS", "HTTP_SEALGATE_PATH"} & sent.keys()
         assert seen.environs == []
         return
     prefixes = (
@@ -298,7 +333,7 @@ def test_a_body_of_unknown_length_is_bounded() -> None:
 def test_a_body_that_cannot_be_kept_is_our_fault_and_is_said() -> None:
     site = compiled(site={"names": ["api.example.com"]}, limits={"body": "4MiB"})
     log = Log()
-    guard = Guard(Seen(), site, EnvoySource(), log, spool_directory="/nonexistent")
+    guard = Guard(Seen(), site, EnvoySource(PROOF), log, spool_directory="/nonexistent")
     assert call_wsgi(guard, environ(method="POST", body=b"x" * 2_000_000, length=False)).status == 500
     assert log.rules == ["spool-directory"]
 
@@ -350,3 +385,17 @@ def test_the_kept_body_is_closed_when_the_response_is() -> None:
     for app in (lazy, eager):
         assert call_wsgi(guarded(app), environ(method="POST", body=b"abc", length=False)).body == b"abc"
     assert [stream.closed for stream in inputs] == [True, True]
+
+
+@pytest.mark.parametrize("target", ["/orders", "//", "/orders?a=b"])
+def test_where_a_request_comes_from_is_judged_first(target: str) -> None:
+    ruled = dataclasses.replace(SITE, admitted=admitted((), ("192.0.2.0/24",)))
+    seen, log = Seen(), Log()
+    guard = Guard(seen, ruled, EnvoySource(PROOF), log)
+    for host in ("api.example.com:8443", "evil.example"):
+        reply = call_wsgi(guard, environ(target, host=host))
+        assert (reply.status, reply.problem()["type"]) == (403, "urn:problem-type:sealgate:address-refused")
+    assert (seen.environs, log.rules) == ([], ["address", "address"])
+    assert call_wsgi(guard, environ(address="192.0.3.7:50007")).status == 200
+    guard.use(SITE)
+    assert call_wsgi(guard, environ()).status == 200

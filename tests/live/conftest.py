@@ -13,6 +13,26 @@ from tests.live.served import EXAMPLES, Served, serve
 
 Serve = Callable[..., Served]
 
+ONCE = {
+    *("test_it_asks_before", "test_rollback_asks_before_nothing_is_served", "test_a_plan_is_short"),
+    *("test_what_matters_to_apply_does_not_keep_rollback_from_its_work", "test_one_at_a_time"),
+    *("test_links_modes_and_owners_stay", "test_a_hard_link_is_not_torn"),
+    *("test_a_running_keeper_is_asked", "test_a_change_that_fails_after_one_that_was_broken_off"),
+    *("test_a_full_disk_changes_nothing", "test_a_plan_of_files_with_odd_bytes"),
+    *("test_a_state_directory_whose_name_is_no_text", "test_a_server_of_another_user_is_left_alone"),
+}
+"""What is our own doing, whatever server is installed: `make test` asks one, `make test-long` all."""
+AGAIN = {"test_killed_at_every_step[apache-rollback]", "test_killed_at_every_step[nginx-first apply]"}
+"""Asked in `make test` of another step on the same server, and of the same step on the other server."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """What `make test` has no time for."""
+    callspec = getattr(item, "callspec", None)
+    server = callspec.params.get("server") if callspec else None
+    if item.name in AGAIN or (server == "apache" and item.name.partition("[")[0] in ONCE):
+        item.add_marker(pytest.mark.long)
+
 
 @pytest.fixture
 def sealgate(tmp_path: Path) -> Iterator[Serve]:

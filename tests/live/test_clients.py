@@ -79,7 +79,9 @@ def asker(served: Served) -> Ask:
     return lambda path: {ask(served, path, version=version, alpn=alpn) for version, alpn in COMBINATIONS}
 
 
-@pytest.fixture(scope="module", params=["optional", "required"])
+@pytest.fixture(
+    scope="module", params=[pytest.param(mode, marks=pytest.mark.long) for mode in ("optional", "required")]
+)
 def own(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Served, str]]:
@@ -135,6 +137,7 @@ def test_a_foreign_authority(tmp_path_factory: pytest.TempPathFactory, tmp_path:
         assert answers(None) == {0}
 
 
+@pytest.mark.long
 def test_off_asks_for_nothing(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
     with witnessed(tmp_path_factory.mktemp("off")) as (served, _):
         assert asker(served)(None) == {200}

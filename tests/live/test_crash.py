@@ -13,23 +13,16 @@ import httpx
 import pytest
 
 from tests.live.conftest import Serve
-from tests.live.served import Served, serve, start_process
+from tests.live.served import Served, alive, serve, start_process
 
 WORKER = "sealgate.runtime.worker"
 
 
-@pytest.fixture(scope="module", params=["ops:app", "ops:asgi"])
+@pytest.fixture(scope="module", params=["ops:app", pytest.param("ops:asgi", marks=pytest.mark.long)])
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Two workers."""
     with serve(tmp_path_factory.mktemp("pair"), app=request.param, site={"workers": 2}) as served:
         yield served
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def get(served: Served, path: str = "/") -> httpx.Response:
@@ -38,8 +31,13 @@ def get(served: Served, path: str = "/") -> httpx.Response:
 
 
 def two_workers(served: Served) -> list[int]:
-    served.wait_for(lambda: len(served.children(WORKER)) == 2)
+    """Both of them serve: whoever was started in another's place has said so."""
+    served.wait_for(lambda: len(served.children(WORKER)) == 2 and in_place(served))
     return served.children(WORKER)
+
+
+def in_place(served: Served) -> bool:
+    return served.err.count("starting another") == served.err.count("serves in its place")
 
 
 def test_the_other_worker_serves_while_one_is_started_again(pair: Served) -> None:
@@ -48,9 +46,10 @@ def test_the_other_worker_serves_while_one_is_started_again(pair: Served) -> Non
     statuses = [get(pair).status_code for _ in range(30)]
     # An exchange that was under way with the dead one is lost; what comes after goes to the other.
     assert statuses.count(200) >= 29
-    pair.wait_for(lambda: len(pair.children(WORKER)) == 2 and dead not in pair.children(WORKER))
-    assert other in pair.children(WORKER)
-    assert f"worker {dead} ended (SIGKILL); starting another" in pair.err
+    pair.wait_for(lambda: f"worker {dead} ended (SIGKILL); starting another" in pair.err)
+    fresh = (set(two_workers(pair)) - {other}).pop()
+    assert fresh != dead
+    assert pair.err.rstrip().endswith(f"worker {fresh} serves in its place")
 
 
 def test_a_request_that_kills_its_worker_is_answered_503(pair: Served) -> None:
@@ -58,8 +57,9 @@ def test_a_request_that_kills_its_worker_is_answered_503(pair: Served) -> None:
     answer = get(pair, "/die")
     assert answer.status_code in {502, 503}
     assert answer.headers["content-type"] == "application/problem+json"
-    pair.wait_for(lambda: len(pair.children(WORKER)) == 2 and pair.children(WORKER) != before)
-    assert all(get(pair).status_code == 200 for _ in range(10))
+    pair.wait_for(lambda: pair.children(WORKER) != before)
+    assert len(set(two_workers(pair)) - set(before)) == 1
+    assert [get(pair).status_code for _ in range(10)] == [200] * 10
 
 
 def test_a_killed_envoy_is_started_again(pair: Served) -> None:
@@ -83,6 +83,12 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield served
 
 
+def waits(served: Served) -> list[float]:
+    """Seconds before each further try to start a worker."""
+    lines = served.err.splitlines()
+    return [float(line.rpartition(" in ")[2].split()[0]) for line in lines if "trying again" in line]
+
+
 def test_the_app_down_is_503_at_once_and_its_restarts_slow_down(single: Served) -> None:
     (single.folder / "switch").unlink()
     (worker,) = single.children(WORKER)
@@ -96,17 +102,12 @@ def test_the_app_down_is_503_at_once_and_its_restarts_slow_down(single: Served) 
     assert answer.headers["content-type"] == "application/problem+json"
     assert int(answer.headers["retry-after"]) >= 1
     assert answer.json()["status"] == 503
-    time.sleep(4)
-    tried = single.err.count("no worker could be started")
-    # 0.1, 0.2, 0.4, 0.8, 1.6 s and a start of each: never a storm.
-    assert 2 <= tried <= 6
-    waits = [
-        float(line.rpartition(" in ")[2].split()[0])
-        for line in single.err.splitlines()
-        if "trying again" in line
-    ]
-    assert waits == sorted(waits)
-    assert waits[-1] > waits[0]
+    single.wait_for(lambda: len(waits(single)) >= 4, 60)
+    found = waits(single)
+    # 0.1, 0.2, 0.4, 0.8 s and a start of each: never a storm.
+    assert found == sorted(found)
+    assert found[-1] >= 0.7
+    assert time.monotonic() - begin >= sum(found[:-1])
     (single.folder / "switch").touch()
     single.wait_for(lambda: get(single).status_code == 200)
     assert len(single.children(WORKER)) == 1
@@ -130,9 +131,9 @@ def test_nothing_outlives_a_killed_keeper_and_the_next_one_starts(sealgate: Serv
         time.sleep(0.2)  # the request is with a worker now, which would be busy for half a minute
         served.process.kill()
         served.process.wait()
-        served.wait_for(lambda: not any(alive(pid) for pid in children), 5)
+        served.wait_for(lambda: not any(alive(pid) for pid in children), 20)
     # The last thread of a killed process closes its listeners a moment after its first is gone.
-    served.wait_for(lambda: bindable(served.host, served.https), 5)
+    served.wait_for(lambda: bindable(served.host, served.https), 20)
     stale = [path.name for path in (served.state / "run").iterdir()]
     assert "control.sock" in stale
     arguments = ("serve", "-c", str(served.policy), "--state", str(served.state))

@@ -20,14 +20,16 @@ import pytest
 import websockets.sync.client
 
 from tests.live.conftest import Serve
-from tests.live.served import APPS, Background, Served, free_port, loopback, start_process, write_policy
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+from tests.live.served import (
+    APPS,
+    Background,
+    Served,
+    alive,
+    free_port,
+    loopback,
+    start_process,
+    write_policy,
+)
 
 
 def nothing_left(served: Served, children: list[int]) -> None:
@@ -128,7 +130,7 @@ def chat(served: Served) -> Callable[[Callable[[], None]], None]:
     return exchange
 
 
-@pytest.mark.parametrize("app", ["ops:app", "ops:asgi"])
+@pytest.mark.parametrize("app", [pytest.param("ops:app", marks=pytest.mark.long), "ops:asgi"])
 def test_what_is_under_way_ends_well_and_nothing_is_left(sealgate: Serve, app: str, tmp_path: Path) -> None:
     (tmp_path / "place").mkdir()  # directly beside the state directory an app can make nothing
     goodbye = tmp_path / "place" / "goodbye"
@@ -143,7 +145,7 @@ def test_what_is_under_way_ends_well_and_nothing_is_left(sealgate: Serve, app: s
         under_way.add(chat(served))
     under_way.begun()
     served.process.send_signal(signal.SIGTERM)
-    served.wait_for(lambda: refuses(served), 3)
+    served.wait_for(lambda: refuses(served), 20)
     under_way.ended()
     assert served.process.wait(10) == 0
     nothing_left(served, children)
@@ -164,7 +166,7 @@ def test_draining_has_an_end(sealgate: Serve) -> None:
     nothing_left(served, children)
 
 
-@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("second", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_a_second_signal_ends_it_at_once(sealgate: Serve, second: signal.Signals) -> None:
     served = sealgate(app="ops:app")
     children = served.children("")
@@ -172,13 +174,13 @@ def test_a_second_signal_ends_it_at_once(sealgate: Serve, second: signal.Signals
         tls.sendall(f"GET /sleep?60 HTTP/1.1\r\nHost: {served.host}\r\n\r\n".encode())
         time.sleep(0.3)
         served.process.send_signal(signal.SIGTERM)
-        served.wait_for(lambda: refuses(served), 3)
-        served.wait_for(lambda: "a second Ctrl-C or SIGTERM ends it" in served.err, 5)
+        served.wait_for(lambda: refuses(served), 20)
+        served.wait_for(lambda: "a second Ctrl-C or SIGTERM ends it" in served.err, 20)
         assert served.process.poll() is None
         began = time.monotonic()
         served.process.send_signal(second)
-        assert served.process.wait(5) == 0
-        assert time.monotonic() - began < 3
+        assert served.process.wait(20) == 0
+        assert time.monotonic() - began < 10
     assert "starting another" not in served.err
     assert "envoy-admin" not in served.err
     nothing_left(served, children)

@@ -21,6 +21,7 @@ def raw_status(served: Served, target: str, method: str = "GET") -> tuple[int, b
     return int(answer.split(b" ", 2)[1]), answer
 
 
+@pytest.mark.long
 def test_every_printable_byte_is_let_through_or_a_400_that_says_why(orders: Served) -> None:
     for char in PRINTABLE:
         status, answer = raw_status(orders, f"/orders/a{char}b")

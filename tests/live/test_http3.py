@@ -14,6 +14,8 @@ from aioquic.h3.events import DataReceived, H3Event, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import QuicEvent
 
+from sealgate.engines import quic
+from sealgate.policy.model import Endpoint
 from tests.live.served import Served, free_port, loopback, start_process, write_policy
 from tests.live.wire import Answer, witnessed
 
@@ -99,6 +101,19 @@ def test_http3_is_served_and_judged_like_the_rest(tmp_path: Path) -> None:
         assert over_tcp.headers["alt-svc"] == f'h3=":{port}"; ma=86400'
 
 
+def test_a_renewal_is_seen_over_quic_too(tmp_path: Path) -> None:
+    """And by whoever watches: what TCP shows says nothing about the UDP listener."""
+    with witnessed(tmp_path, listen={"http3": True}) as (served, _):
+        endpoint = Endpoint(served.host, served.https)
+        before = quic.handshake(endpoint, "localhost", timeout=20).fingerprint
+        renewed = served.order(order="renew")["fingerprint"]
+        assert quic.handshake(endpoint, "localhost", timeout=20).fingerprint == renewed != before
+        listeners = served.order(order="status")["snapshot"]["listeners"]
+        (over_udp,) = [one for one in listeners if one["scheme"] == "h3"]
+        assert over_udp["address"] == f"{endpoint}/udp"
+        assert (over_udp["fingerprint"], over_udp["problem"]) == (renewed, "")
+
+
 def test_lies_over_http3(tmp_path: Path) -> None:
     lies = (
         (b"x-forwarded-for", LIE.encode()),
@@ -118,6 +133,22 @@ def test_lies_over_http3(tmp_path: Path) -> None:
     with witnessed(tmp_path, listen={"http3": True}) as (served, witness):
         assert asyncio.run(lie(served)).status == 200
         assert LIE not in str(witness.lines())
+
+
+def test_who_may_not_come_in_may_not_by_http3(tmp_path: Path) -> None:
+    """Nor does Sealgate's own look from that address take the refusal for a server that does not serve."""
+    rules = {"deny": ["127.0.0.1"]}
+    with witnessed(tmp_path, listen={"http3": True}, network=rules) as (served, witness):
+        refused, odd = asyncio.run(
+            talk(served, {"path": "/x", "host": "localhost"}, {"path": "//", "host": "evil.example"})
+        )
+        assert (refused.status, refused.slug) == (403, "address-refused")
+        assert (odd.status, odd.slug) == (403, "address-refused")
+        assert witness.lines() == []
+        served.rewrite(network={"deny": [], "allow": ["127.0.0.1"]})
+        served.reload()
+        (fine,) = asyncio.run(talk(served, {"path": "/x", "host": "localhost"}))
+        assert fine.status == 200
 
 
 def test_without_it_no_udp_port_is_open(tmp_path: Path) -> None:

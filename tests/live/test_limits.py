@@ -16,7 +16,7 @@ BODY = 64 * 1024
 HEADERS = 8 * 1024
 
 
-@pytest.fixture(scope="module", params=["witness:app", "witness:asgi"])
+@pytest.fixture(scope="module", params=["witness:app", pytest.param("witness:asgi", marks=pytest.mark.long)])
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     limits = {"body": "64KiB", "headers": "8KiB"}
     with witnessed(tmp_path_factory.mktemp("site"), app=request.param, limits=limits) as pair:
@@ -52,6 +52,7 @@ SENDERS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sender", SENDERS)
 def test_a_body_up_to_the_limit_and_not_a_byte_more(site: Site, sender: str) -> None:
     served, witness = site
@@ -100,6 +101,7 @@ def test_a_hundred_fields_and_no_more(site: Site) -> None:
     assert len(witness.since(mark)) == 1
 
 
+@pytest.mark.long
 def test_one_connection_more_than_allowed(tmp_path_factory: pytest.TempPathFactory) -> None:
     limit = 20
     with witnessed(tmp_path_factory.mktemp("full"), limits={"connections": limit}) as (served, witness):

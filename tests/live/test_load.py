@@ -75,6 +75,7 @@ async def disturbed(served: Served, *, quiet: float, busy: float, renewals: int,
     assert slowest < 1.0
 
 
+@pytest.mark.long
 def test_no_request_is_lost_in_ten_seconds_of_changes(sealgate: Serve) -> None:
     served = sealgate(app="ops:app", site={"workers": 2})
     asyncio.run(disturbed(served, quiet=2, busy=8, renewals=4, sighups=3))
@@ -87,7 +88,7 @@ def test_no_request_is_lost_in_a_minute_of_changes(sealgate: Serve, app: str, wo
     asyncio.run(disturbed(served, quiet=15, busy=60, renewals=20, sighups=10))
 
 
-@pytest.mark.parametrize("app", ["ops:app", "ops:asgi"])
+@pytest.mark.parametrize("app", ["ops:app", pytest.param("ops:asgi", marks=pytest.mark.long)])
 def test_slow_long_and_large_exchanges_go_on_across_reloads(sealgate: Serve, app: str) -> None:
     served = sealgate(app=app, site={"workers": 2}, limits={"body": "32MiB"})
     slow: list[int] = []

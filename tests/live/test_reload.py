@@ -151,7 +151,7 @@ def test_workers_are_added_and_taken_away(steady: Served) -> None:
     for count in (3, 1):
         steady.rewrite(site={"workers": count})
         steady.reload()
-        steady.wait_for(lambda: len(steady.children("sealgate.runtime.worker")) == count)  # noqa: B023
+        steady.wait_for(lambda: len(steady.children("sealgate.runtime.worker")) == count)  # noqa: B023 - waits
         assert get(steady).status_code == 200
 
 
@@ -299,7 +299,7 @@ def test_the_limit_of_connections_takes_effect(steady: Served) -> None:
     for limit in (3, 6):
         steady.rewrite(limits={"connections": limit})
         steady.reload()
-        steady.wait_for(lambda: accepted(steady, 9) == limit)  # noqa: B023
+        steady.wait_for(lambda: accepted(steady, 9) == limit)  # noqa: B023 - waits
     steady.tables.pop("limits")
     steady.rewrite()
     steady.reload()

@@ -21,7 +21,7 @@ TIMEOUTS = {"handshake": "1s", "headers": "1s", "request": "2s", "idle": "3s"}
 SLACK = 2.5  # Envoy's delayed close is one second; the machine is shared
 
 
-@pytest.fixture(scope="module", params=["witness:app", "witness:asgi"])
+@pytest.fixture(scope="module", params=["witness:app", pytest.param("witness:asgi", marks=pytest.mark.long)])
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with witnessed(tmp_path_factory.mktemp("site"), app=request.param, timeouts=TIMEOUTS) as pair:
         yield pair
@@ -45,6 +45,7 @@ HELLO = hello.client_hello((0x0304,), hello.TLS13, (0x1D,))
 BEFORE_TLS = {"no byte at all": b"", "half a ClientHello": HELLO[:60], "a ClientHello, then nothing": HELLO}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", BEFORE_TLS)
 def test_handshakes_that_do_not_come_to_an_end(site: Site, kind: str) -> None:
     served, _ = site
@@ -67,6 +68,7 @@ SLOW = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", SLOW)
 def test_requests_that_do_not_come_to_an_end(site: Site, kind: str) -> None:
     served, witness = site
@@ -132,6 +134,7 @@ def test_a_reader_that_stops_reading_a_large_answer(tmp_path_factory: pytest.Tem
         assert served.client().get("/x").status_code == 200
 
 
+@pytest.mark.long
 def test_an_app_that_does_not_answer_in_time(site: Site) -> None:
     served, _ = site
     began = time.monotonic()
@@ -172,20 +175,41 @@ CROWDS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", CROWDS)
 def test_others_are_served_while_two_hundred_stall(
     tmp_path_factory: pytest.TempPathFactory, kind: str
 ) -> None:
-    timeouts = {"handshake": "20s", "headers": "20s", "request": "20s", "idle": "30s", "drain": "1s"}
+    """Asked until the last of them is cut; what is compared is measured before, among and after them."""
+    timeouts = {"handshake": "10s", "headers": "10s", "request": "10s", "idle": "30s", "drain": "1s"}
     with (
         witnessed(tmp_path_factory.mktemp("crowd"), timeouts=timeouts) as (served, _),
         contextlib.ExitStack() as held,
     ):
-        alone = one_by_one(served)
-        for _ in range(STALLED):
-            held.enter_context(CROWDS[kind](served))
+        before = one_by_one(served)
+        stalled = [held.enter_context(CROWDS[kind](served)) for _ in range(STALLED)]
         among = one_by_one(served)
-    assert among < max(10 * alone, 0.25), f"{among:.3f} s among the stalled, {alone:.3f} s alone"
+        end = time.monotonic() + 60
+        while not all(is_cut(sock) for sock in stalled):
+            assert time.monotonic() < end, "some are still there"
+            assert tell(served, get("localhost", "/x"))[0].status == 200
+        after = one_by_one(served)
+    # The slower of the two: how busy the machine is may change meanwhile.
+    alone = max(before, after, 0.02)
+    assert among < 3 * alone, f"{among:.3f} s among the stalled, {before:.3f} s before, {after:.3f} s after"
+
+
+def is_cut(sock: socket.socket) -> bool:
+    """Has the server closed it? Whatever it said before is read; nothing is waited for."""
+    sock.settimeout(0)
+    try:
+        while sock.recv(65536):
+            pass
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return False
+    except (ConnectionError, ssl.SSLError):
+        pass
+    return True
 
 
 def one_by_one(served: Served) -> float:

@@ -17,7 +17,8 @@ SECOND = get("localhost", "/smuggled")
 EMPTY = b"0\r\n\r\n" + SECOND
 
 
-@pytest.fixture(scope="module", params=["witness:app", "witness:asgi"])
+# The engine refuses before it knows what kind of app there is.
+@pytest.fixture(scope="module", params=["witness:app", pytest.param("witness:asgi", marks=pytest.mark.long)])
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with witnessed(tmp_path_factory.mktemp("site"), app=request.param) as pair:
         yield pair

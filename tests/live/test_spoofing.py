@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.sync.client import connect
 
+from sealgate._system.sockets import connect_unix
 from tests.live.backend import Backend, backend
 from tests.live.served import Served, serve
-from tests.live.wire import Witness, get, h2_connection, tell, witnessed
+from tests.live.wire import H2, Answer, Witness, get, h2_connection, tell, witnessed
 
 Site = tuple[Served, Witness]
 
@@ -51,6 +53,7 @@ FIELDS = (
     "Proxy",
     "sealgate-address",
     "sealgate-path",
+    "sealgate-proof",
     "Sealgate-Client",
     "x-envoy-original-path",
     "x-envoy-external-address",
@@ -59,7 +62,7 @@ FIELDS = (
 )
 
 
-@pytest.fixture(scope="module", params=["witness:app", "witness:asgi"])
+@pytest.fixture(scope="module", params=["witness:app", pytest.param("witness:asgi", marks=pytest.mark.long)])
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with witnessed(tmp_path_factory.mktemp("site"), app=request.param) as pair:
         yield pair
@@ -105,6 +108,31 @@ def test_the_same_over_http2(site: Site) -> None:
     assert len(lines) == len(FIELDS)
     assert LIE not in json.dumps(lines)
     assert {facts(line) for line in lines} == {("127.0.0.1", "127.0.0.1", "https", "/x")}
+
+
+def _asked_at(socket_path: Path, *fields: tuple[str, str]) -> Answer | None:
+    """A worker's own socket, by another process of the same user."""
+    connection = H2(connect_unix(socket_path, timeout=20))
+    told = (("sealgate-address", f"{LIE}:4444"), ("sealgate-path", "/x"), *fields)
+    with connection.sock:
+        return connection.ask("/x", "localhost", *told)
+
+
+def test_who_reaches_a_worker_s_socket_is_not_the_engine(site: Site) -> None:
+    served, witness = site
+    mark = witness.mark
+    paths = list((served.state / "run").glob("app-*.sock"))
+    assert paths
+    assert all(len(path.name) == len("app-.sock") + 32 for path in paths), "128 bits"
+    for path in paths:
+        for shown in ((), (("sealgate-proof", ""),), (("sealgate-proof", "x" * 43),)):
+            answer = _asked_at(path, *shown)
+            assert answer is not None
+            assert (answer.status, answer.slug) == (500, "internal-error")
+    assert witness.since(mark) == []
+    rendered = served.state / "engines/envoy/lds.json"
+    assert rendered.stat().st_mode & 0o077 == 0
+    assert '"sealgate-proof"' in rendered.read_text()
 
 
 UNDERSCORED = [name.replace("-", "_") for name in FIELDS if "-" in name]
@@ -182,6 +210,7 @@ def test_no_field_steers_the_engine(site: Site) -> None:
     assert len(witness.since(mark)) == 1, "not tried again"
 
 
+@pytest.mark.long
 def test_no_field_makes_a_failed_request_be_repeated(tmp_path_factory: pytest.TempPathFactory) -> None:
     with witnessed(tmp_path_factory.mktemp("status")) as (served, witness):
         (answer,) = tell(served, get("localhost", "/status?503", *EFFECTS))

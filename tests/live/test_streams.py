@@ -46,6 +46,7 @@ def pieces() -> Iterator[bytes]:
         yield UPLOAD[at : at + 100_000]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("http2", [False, True])
 @pytest.mark.parametrize("known", [False, True])
 def test_twenty_megabytes_up(site: Site, http2: bool, known: bool) -> None:

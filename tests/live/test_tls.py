@@ -33,7 +33,9 @@ OTHERS = (0x009C, 0x009D, 0x000A, 0x0005, 0xC007, 0xC0AC, 0x0001, 0xC012)
 PROTOCOL_VERSION, HANDSHAKE_FAILURE = 70, 40
 
 
-@pytest.fixture(scope="module", params=["intermediate@6.0", "modern@6.0"])
+@pytest.fixture(
+    scope="module", params=["intermediate@6.0", pytest.param("modern@6.0", marks=pytest.mark.long)]
+)
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with witnessed(tmp_path_factory.mktemp("site"), tls={"profile": request.param}) as (served, _):
         yield served

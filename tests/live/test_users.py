@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import shutil
@@ -49,17 +50,22 @@ def installation() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def users() -> Iterator[dict[str, int]]:
-    """The two users; those that were not there before are taken away again."""
+    """The two users; those that were not there before are taken away again.
+
+    The machine has them once: another run of these tests waits until this one is done with them.
+    """
     made = []
-    for name in (APP_USER, ENGINE_USER):
-        try:
-            pwd.getpwnam(name)
-        except KeyError:
-            subprocess.run(["useradd", "--system", "--no-create-home", name], check=True)
-            made.append(name)
-    yield {name: pwd.getpwnam(name).pw_uid for name in (APP_USER, ENGINE_USER)}
-    for name in made:
-        subprocess.run(["userdel", name], check=True)
+    with Path("/var/tmp/sealgate-test-users.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for name in (APP_USER, ENGINE_USER):
+            try:
+                pwd.getpwnam(name)
+            except KeyError:
+                subprocess.run(["useradd", "--system", "--no-create-home", name], check=True)
+                made.append(name)
+        yield {name: pwd.getpwnam(name).pw_uid for name in (APP_USER, ENGINE_USER)}
+        for name in made:
+            subprocess.run(["userdel", name], check=True)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +76,7 @@ def served(installation: Path, users: dict[str, int]) -> Iterator[Served]:
     tables: dict[str, dict[str, Any]] = {
         "site": {"app": "attacker:app", "names": ["localhost", host]},
         "listen": {"https": [f"{host}:{https}"], "http": [f"{host}:{http}"]},
+        "monitor": {"listen": f"{host}:{free_port(host)}"},
     }
     write_policy(folder / "sealgate.toml", tables)
     with (folder / "out.log").open("wb") as out, (folder / "err.log").open("wb") as err:
@@ -113,6 +120,15 @@ def test_three_users_and_all_is_separated(served: Served, users: dict[str, int])
     assert uid_of(worker) == users[APP_USER]
     assert uid_of(engine) == users[ENGINE_USER]
     assert "not separated" not in served.out
+
+
+def test_the_watcher_is_none_of_the_app_s(served: Served, users: dict[str, int]) -> None:
+    page = f"http://{served.tables['monitor']['listen']}/status.json"
+    served.wait_for(lambda: httpx.get(page, timeout=20).json()["snapshot"])
+    (watcher,) = served.children("sealgate.runtime.watcher")
+    assert uid_of(watcher) == users[ENGINE_USER]
+    assert "CapPrm:\t0000000000000000" in Path(f"/proc/{watcher}/status").read_text()
+    assert ask(served, "signal", pid=watcher, number=0) == "EPERM"
 
 
 def test_the_uid_alone_keeps_the_keys_from_the_app(served: Served, users: dict[str, int]) -> None:

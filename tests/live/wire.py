@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ import h2.events
 import h2.exceptions
 import h2.settings
 
-from tests.live.served import Served, serve
+from tests.live.served import Served, is_whole, serve
 
 Fields = list[tuple[str, str]]
 
@@ -52,6 +52,10 @@ class Answer:
         return str(self.problem["type"]).rpartition(":")[2]
 
 
+_LAST_WORD = 0.05
+"""Seconds for what a peer might say after an answer with which, it said, the connection ends."""
+
+
 def read_until_closed(sock: socket.socket, *, silence: float = 5.0, settle: float = 0.2) -> bytes:
     """What comes until the peer closes, says nothing for `silence` s, or no more for `settle` s."""
     sock.settimeout(silence)
@@ -59,7 +63,7 @@ def read_until_closed(sock: socket.socket, *, silence: float = 5.0, settle: floa
     try:
         while piece := sock.recv(65536):
             data += piece
-            sock.settimeout(settle)
+            sock.settimeout(_LAST_WORD if is_whole(data) else settle)
     except OSError:  # silence, or a reset
         pass
     return data
@@ -289,9 +293,11 @@ class Witness:
 
 
 @contextmanager
-def witnessed(folder: Path, *, app: str = "witness:app", **tables: Any) -> Iterator[tuple[Served, Witness]]:
+def witnessed(
+    folder: Path, *, app: str = "witness:app", env: Mapping[str, str] | None = None, **tables: Any
+) -> Iterator[tuple[Served, Witness]]:
     """A running Sealgate whose app records what reaches it."""
     record = folder / "app" / "witness.jsonl"  # not beside the state directory: the app may not write there
     record.parent.mkdir()
-    with serve(folder, app=app, env={"WITNESS": str(record)}, **tables) as served:
+    with serve(folder, app=app, env={"WITNESS": str(record), **(env or {})}, **tables) as served:
         yield served, Witness(record)

@@ -124,3 +124,8 @@ def test_the_health_check_is_a_program_that_was_copied() -> None:
     command = _exec_form(_one("HEALTHCHECK").partition("CMD ")[2])
     assert command[0] == "/opt/sealgate/bin/python"
     assert any(each.rest.endswith(command[1]) for each in FINAL if each.word == "COPY")
+
+
+def test_the_guide_builds_in_the_format_that_has_health_checks() -> None:
+    guide = (ROOT / "docs/guides/container.md").read_text()
+    assert guide.index("export BUILDAH_FORMAT=docker") < guide.index("podman build")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
 import subprocess
@@ -17,9 +18,10 @@ import trustme
 PROGRAM = Path(__file__).parents[2] / "packaging/healthcheck.py"
 
 
-def _check(target: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(PROGRAM), target]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+def _check(*targets: str, listen: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(PROGRAM), *targets]
+    environ = os.environ | {"SEALGATE_LISTEN__HTTPS": listen}
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=environ)
 
 
 def _answer(listener: socket.socket, context: ssl.SSLContext | None) -> None:
@@ -74,3 +76,17 @@ def test_sick_where_it_is_not_tls() -> None:
         done = _check(target)
     assert done.returncode == 1
     assert "does not speak TLS" in done.stderr
+
+
+@pytest.mark.parametrize("written", ["0.0.0.0:{}", "127.0.0.1:{}, [::1]:1", '[ "0.0.0.0:{}" ]'])
+def test_asks_where_the_environment_says_that_it_listens(written: str) -> None:
+    with _serving(_context(clients=False, version=ssl.TLSVersion.TLSv1_3)) as target:
+        done = _check(listen=written.format(target.rpartition(":")[2]))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("written", ["8443x", "127.0.0.1:", "[]"])
+def test_sick_where_the_environment_names_no_address(written: str) -> None:
+    done = _check(listen=written)
+    assert done.returncode == 1
+    assert "names no HOST:PORT" in done.stderr

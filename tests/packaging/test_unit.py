@@ -12,7 +12,7 @@ from sealgate.policy.model import Timeouts
 
 PACKAGING = Path(__file__).parents[2] / "packaging"
 UNIT = PACKAGING / "sealgate.service"
-MAX_EXPOSURE = 20  # tenths of systemd's exposure level; 1.6 when this was written
+MAX_EXPOSURE = 20  # tenths of systemd's exposure level; 1.7 when this was written
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.client import HTTPSConnection
+from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 
 import pytest
@@ -41,6 +41,7 @@ class Service:
     manager: socket.socket  # what systemd would listen on
     state: Path
     port: int
+    page: int
 
     def told(self, wanted: str) -> str:
         """Wait for a notification with this line in it."""
@@ -63,6 +64,20 @@ class Service:
         connection.close()
         return body
 
+    def watched(self) -> str:
+        """The watcher's verdict, once it has seen something."""
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            connection = HTTPConnection("127.0.0.1", self.page, timeout=PATIENCE)
+            with contextlib.closing(connection), contextlib.suppress(ConnectionError):
+                connection.request("GET", "/")
+                text = connection.getresponse().read().decode()
+                verdict = text.partition("<h1>")[2].partition("</h1>")[0]
+                if "Looking" not in verdict:
+                    return verdict
+            time.sleep(0.1)
+        raise AssertionError(f"no watcher within {PATIENCE} s")
+
 
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -75,10 +90,11 @@ def service() -> Iterator[Service]:
     # Not tmp_path: unix socket paths are short.
     with tempfile.TemporaryDirectory() as name, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         folder = Path(name)
-        port = _free_port()
+        port, page = _free_port(), _free_port()
         (folder / "service_app.py").write_text(APP)
         (folder / "sealgate.toml").write_text(
             f'[site]\napp = "service_app:app"\n[listen]\nhttps = ["127.0.0.1:{port}"]\nhttp = []\n'
+            f'[monitor]\nlisten = "127.0.0.1:{page}"\n'
         )
         manager.bind(str(folder / "notify"))
         manager.settimeout(0.5)
@@ -92,7 +108,7 @@ def service() -> Iterator[Service]:
                 stderr=log,
             )
         try:
-            yield Service(process, manager, folder / "state", port)
+            yield Service(process, manager, folder / "state", port, page)
         finally:
             if process.poll() is None:
                 process.terminate()
@@ -106,6 +122,7 @@ def service() -> Iterator[Service]:
 def test_it_serves_reloads_and_stops_under_the_units_rules(service: Service) -> None:
     assert "STATUS=" in service.told("READY=1")
     assert service.get() == "confined"
+    assert service.watched() == "All is well"
     service.process.send_signal(signal.SIGHUP)
     assert "MONOTONIC_USEC=" in service.told("RELOADING=1")
     service.told("READY=1")

@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealgate._system.clock import system_clock
-from sealgate.errors import CertificateDates, CertificateError
+from sealgate.errors import CertificateDates, UsageError
 from sealgate.pki.authority import LIFETIME, Issuer, build_issuing, build_root
 from sealgate.pki.crl import Revoked, build_crl, crl_is_due, number_of
 from sealgate.pki.inspect import facts, names_of, pem_of
@@ -263,7 +263,7 @@ class TestClients:
 
     @pytest.mark.parametrize("name", ["", "a" * 65, "a\nb", " a", "a\x7f", "worker.example", "a.b", "1.2"])
     def test_names_that_are_refused(self, authority, name: str) -> None:
-        with pytest.raises(CertificateError) as caught:
+        with pytest.raises(UsageError) as caught:
             issue_client(authority.clients, generate("ecdsa-p256").public_key(), name, now=NOW)
         assert caught.value.code == "client-name"
         assert "\n" not in str(caught.value)
@@ -275,7 +275,7 @@ class TestClients:
     def test_what_is_not_refused_is_taken_by_openssl(self, name: str) -> None:
         try:
             leaf = issue_client(_SHARED.clients, _KEY.public_key(), name, now=NOW)
-        except CertificateError:
+        except UsageError:
             return
         assert facts(leaf).subject
         assert _openssl_takes(leaf), name

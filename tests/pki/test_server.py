@@ -1,22 +1,20 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealgate._system.clock import system_clock
 from sealgate.errors import CertificateDates, CertificateError, SealgateError, StateBusy
-from sealgate.pki.crl import number_of
 from sealgate.pki.inspect import fingerprint, pem_of
 from sealgate.pki.issue import issue_client
-from sealgate.pki.keys import generate
+from sealgate.pki.keys import generate, public_spki
 from sealgate.pki.live import LiveDirectory
 from sealgate.pki.server import (
-    ensure_client_crl,
     ensure_client_trust,
     ensure_root,
     ensure_server_certificate,
@@ -210,13 +208,21 @@ class TestClients:
     def test_private_anchors(self, state: State, clock) -> None:
         path = ensure_client_trust(state, Policy(), clock)
         assert path == state.live_clients / "trust.pem"
-        anchors = x509.load_pem_x509_certificates(path.read_bytes())
+        (anchor,) = x509.load_pem_x509_certificates(path.read_bytes())
         made = load_authorities(state)
         assert made is not None
-        assert anchors == [made.clients.certificate, made.root]
+        anchor.verify_directly_issued_by(anchor)
+        assert anchor.subject == made.clients.certificate.subject
+        assert public_spki(anchor) == public_spki(made.clients.certificate)
         before = path.stat().st_mtime_ns
         ensure_client_trust(state, Policy(), clock)
         assert path.stat().st_mtime_ns == before, "nothing to do, nothing done"
+        for other in (b"", b"garbage", CA.pem, made.clients.certificate.public_bytes(Encoding.PEM)):
+            path.write_bytes(other)
+            ensure_client_trust(state, Policy(), clock)
+            (again,) = x509.load_pem_x509_certificates(path.read_bytes())
+            assert public_spki(again) == public_spki(anchor)
+            again.verify_directly_issued_by(again)
 
     def test_a_foreign_authority_and_garbage_after_it(self, state: State, base: Path, clock) -> None:
         foreign = Policy.model_validate(
@@ -230,19 +236,3 @@ class TestClients:
             with pytest.raises(SealgateError):
                 ensure_client_trust(state, foreign, clock, base=base)
             assert path.read_bytes() == CA.pem, "what is not sound never replaces a good one"
-
-    def test_the_list_is_made_anew_at_half_of_its_life(self, state: State, clock) -> None:
-        def number(later: timedelta) -> int:
-            path = ensure_client_crl(state, Policy(), lambda: NOW + later)
-            return number_of(x509.load_pem_x509_crl(path.read_bytes()))
-
-        first = number(timedelta())
-        assert number(timedelta(hours=11)) == first
-        assert number(timedelta(hours=13)) > first
-        (state.live_clients / "crl.pem").write_text("garbage")
-        assert number(timedelta(hours=13)) >= first
-
-    def test_openssl_takes_the_list(self, state: State, clock) -> None:
-        path, trust = ensure_client_crl(state, Policy(), clock), ensure_client_trust(state, Policy(), clock)
-        checked = openssl("crl", "-in", path, "-CAfile", trust, "-noout")
-        assert b"verify OK" in checked.stderr

@@ -17,8 +17,19 @@ def test_everything_in_it_is_private(tmp_path: Path) -> None:
     finally:
         os.umask(old)
     made = [state.path, *state.path.rglob("*")]
-    assert {stat.S_IMODE(path.stat().st_mode) for path in made} == {0o700}
-    assert {path.name for path in made} == {"s", "authorities", "live", "clients", "guard", "engines", "run"}
+    # Answers to challenges are no secret.
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in made}
+    private = ("s", "authorities", "live", "clients", "guard", "engines", "run")
+    assert modes == {**dict.fromkeys(private, 0o700), "challenges": 0o711}
+
+
+def test_others_may_pass_to_challenges_and_list_nothing(tmp_path: Path) -> None:
+    state = State.open(tmp_path / "s")
+    state.admit_to_challenges()
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (state.path, *state.path.rglob("*"))}
+    open_ = {name: mode for name, mode in modes.items() if mode & 0o007}
+    assert open_ == {"s": 0o701, "live": 0o701, "challenges": 0o711}
+    assert State.open(tmp_path / "s").challenges.is_dir()
 
 
 def test_beside_a_policy_it_keeps_itself_out_of_git(tmp_path: Path) -> None:

@@ -15,7 +15,16 @@ site = {app = "a:b", names = ["a.example"]}
 certificate = {source = "files", files = {chain = "c", key = "k"}}
 """
 
+OBTAINED = """
+site = {app = "a:b", names = ["a.example"]}
+certificate = {source = "acme"}
+http.mode = "refuse"
+"""
+
 CASES = [
+    (OBTAINED + 'listen = {https = ["0.0.0.0:443"], http = ["127.0.0.1:8080"]}', ["listen.http"]),
+    (OBTAINED + 'listen = {https = ["0.0.0.0:443"], http = ["0.0.0.0:8080"]}', ["listen.http"]),
+    (OBTAINED + 'listen = {https = ["0.0.0.0:443"], http = ["0.0.0.0:80"]}', []),
     (QUIET, []),
     ("", ["site.app"]),
     (PUBLIC, ["listen.https"]),

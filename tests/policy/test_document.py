@@ -38,7 +38,7 @@ def test_missing(tmp_path: Path) -> None:
         (b"\xef\xbb\xbfversion = 1", "byte order mark"),
         (b"a = 1\nb = '\xff'", "is not UTF-8 (line 2)"),
         ("a = 1".encode("utf-16"), "is not UTF-8"),
-        (b"#" * (1024 * 1024 + 1), "larger than 1 MiB"),
+        (b"#" * (4 * 1024 * 1024 + 1), "larger than 4 MiB"),
     ],
 )
 def test_unreadable_content(tmp_path: Path, content: bytes, fact: str) -> None:
@@ -49,10 +49,10 @@ def test_unreadable_content(tmp_path: Path, content: bytes, fact: str) -> None:
     assert fact in error.fact
 
 
-def test_exactly_one_mebibyte_is_read(tmp_path: Path) -> None:
+def test_exactly_four_mebibytes_are_read(tmp_path: Path) -> None:
     path = tmp_path / "p.toml"
-    path.write_bytes(b"#" * 1024 * 1024)
-    assert len(read(path, euid=USER)) == 1024 * 1024
+    path.write_bytes(b"#" * 4 * 1024 * 1024)
+    assert len(read(path, euid=USER)) == 4 * 1024 * 1024
 
 
 def test_a_directory(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_values_are_normalised() -> None:
         url = "https://Example.com:443/"
         upstream = "http://LOCALHOST:9000/"
         [listen]
-        https = ["*:8443", "[0:0::1]:8443", "[::ffff:127.0.0.1]:9443"]
+        https = ["*:8443", "[0:0::1]:8443", "[::ffff:127.0.0.1]:10443"]
         [limits]
         body = "2MiB"
         [timeouts]
@@ -57,7 +57,7 @@ def test_values_are_normalised() -> None:
     assert policy.listen.https == (
         Endpoint("0.0.0.0", 8443),
         Endpoint("::1", 8443),
-        Endpoint("127.0.0.1", 9443),
+        Endpoint("127.0.0.1", 10443),
     )
     assert policy.limits.body == 2 * 1024**2
     assert policy.timeouts.idle == 90
@@ -85,7 +85,7 @@ api_keys = true
 
 
 TEN_SAID = """\
-version (line 1): found 2; expected a whole number: 1
+version (line 1): found 2; expected the format that this version of Sealgate reads: 1
 site.names[1] (line 3): found "a b" (not a DNS name); \
 expected a DNS name or an IP address such as "api.example.com"
 site.workers (line 4): found "four"; expected a whole number from 1 to 256
@@ -93,7 +93,7 @@ site.engin (line 5): unknown key; expected one of app, engine, names, threads, u
 did you mean "engine"?
 listen.https (line 7): found "127.0.0.1:8443"; expected a list with at least one element such as \
 ["127.0.0.1:8443"]; put it in brackets: ["127.0.0.1:8443"]
-certificate.source (line 9): found "privat"; expected "private" or "files"; did you mean "private"?
+certificate.source (line 9): found "privat"; expected "private", "acme" or "files"; did you mean "private"?
 tls.profile (line 11): there is no profile "moderm@6.0"; expected intermediate@6.0 or modern@6.0; \
 did you mean "modern@6.0"?
 limits.body (line 13): found 1048576 (no text with a unit); expected a size such as "1MiB"; \
@@ -141,6 +141,7 @@ def test_the_sentence_names_the_count_or_the_only_mistake() -> None:
         ('limits.headers = "1MiB"', 'found "1MiB"; expected a size from "1KiB" to "96KiB"'),
         ('timeouts.idle = "0s"', 'found "0s"; expected a duration from "10ms" to "366d"'),
         ("timeouts.idle = 30", 'found 30 (no text with a unit); expected a duration such as "30s"; write it'),
+        ('limits.body = "64TiB"', 'GiB is the largest unit: a size from "0B" to "1024GiB"'),
         ('limits.body = "1MB"', 'expected a size such as "1MiB"; did you mean "1MiB"?'),
         ('limits.body = "10 k"', 'did you mean "10KiB"?'),
         ('timeouts.idle = "60"', 'expected a duration such as "30s"; write it with a unit: "60s"'),
@@ -151,11 +152,13 @@ def test_the_sentence_names_the_count_or_the_only_mistake() -> None:
         ('listen.https = [":80"]', 'for every address write "0.0.0.0:80"'),
         ('listen.https = ["::1:80"]', "an IPv6 address stands in brackets"),
         ('listen.https = ["127.0.0.1:65536"]', "no port from 1 to 65535"),
-        ('site.engine = "nginx"', '"nginx" is not available in this version; expected "envoy"'),
-        ('certificate.source = "acme"', '"acme" is not available in this version'),
-        ("certificate.acme = {}", "certificate.acme (line 1): is not available in this version"),
+        ('site.engine = "haproxy"', 'expected "envoy", "nginx", "apache", "gunicorn" or "uvicorn"'),
+        ('certificate.source = "acmee"', 'did you mean "acme"?'),
+        ('certificate.acme.directory = "http://a.example/"', "plain http, over which anybody could answer"),
+        ('certificate.acme.contact = ["a@b.example, c@d.example"]', "not one address of a mailbox"),
+        ('certificate.acme.external_account.kid = "k"', "certificate.acme.external_account.hmac"),
         ("limits.rates = []", "limits.rates (line 1): is not available"),
-        ('clients.authorities = [{crl = "auto"}]', "clients.authorities[0].crl (line 1): is not available"),
+        ('clients.authorities = [{crl = "auto"}]', "are not available in this version"),
         ("clients.authorities = [{}, {}]", "found a list of 2; expected a list with exactly 1 element"),
         ("max_age = 5", "max_age (line 1): unknown key"),
         ("http.max_age = 5", "it belongs in [http.hsts]"),

@@ -150,3 +150,8 @@ def test_secrets_cannot_be_overridden() -> None:
 
 def test_names() -> None:
     assert variable(("http", "hsts", "max_age")) == "SEALGATE_HTTP__HSTS__MAX_AGE"
+
+
+@pytest.mark.parametrize("name", ["STATE", "CONFIG", "ENVOY", "NGINX", "APACHE", "DEBUG", "VERSION"])
+def test_settings_of_the_program_are_no_policy(name: str) -> None:
+    assert policy(**{name: "x"}) == Policy()

@@ -11,6 +11,8 @@ from sealgate.policy.load import loads
 from sealgate.policy.model import Policy
 from sealgate.policy.rules import RULES, name_matches
 
+ACME = 'certificate.source = "acme"\nsite.names = ["a.example"]\n'
+
 WRONG = {
     'site = {app = "a:b", upstream = "http://h"}': ["site.upstream: app and upstream are both set"],
     'listen.http3 = true\nclients.mode = "optional"': [
@@ -47,15 +49,71 @@ WRONG = {
     'tls.profile = "modern@6.0"\ncertificate.key_type = "rsa-3072"': [
         'certificate.key_type: "rsa-3072" does not fit the profile modern@6.0'
     ],
+    'certificate.second_key_type = "ecdsa-p384"': [
+        'certificate.second_key_type: "ecdsa-p384" beside "ecdsa-p256": servers hold one of each family'
+    ],
+    'certificate = {key_type = "rsa-3072", second_key_type = "rsa-4096"}': [
+        'certificate.second_key_type: "rsa-4096" beside "rsa-3072"'
+    ],
+    'tls.profile = "modern@6.0"\ncertificate.second_key_type = "rsa-3072"': [
+        'certificate.second_key_type: "rsa-3072" does not fit the profile modern@6.0'
+    ],
+    'certificate = {source = "files", files = {chain = "c", key = "k"}, second_key_type = "rsa-3072"}': [
+        'certificate.second_key_type: is set while certificate.source is "files"'
+    ],
     'timeouts = {headers = "31s"}': ["timeouts.headers: 31 s is longer than timeouts.request (30 s)"],
     'clients.authorities = [{file = "x.pem"}]': [
         'clients.authorities[0].file: a file for the authority "private"'
+    ],
+    "certificate.acme.challenge = 'dns-01'": ["certificate.acme.challenge: is set while certificate.source"],
+    ACME + "certificate.acme.challenge = 'http-01'\nlisten.http = []": [
+        "certificate.acme.challenge: http-01 while listen.http is closed"
+    ],
+    'certificate.source = "acme"\nsite.names = ["*.a.example"]': [
+        'site.names[0]: "*.a.example" cannot be proven by http-01'
+    ],
+    'certificate.source = "acme"\nsite.names = ["a.example", "*.a.example"]\n'
+    'certificate.acme.challenge = "tls-alpn-01"': [
+        'site.names[1]: "*.a.example" cannot be proven by tls-alpn-01'
+    ],
+    'certificate.source = "acme"\nsite.names = ["9.9.9.9"]\n'
+    'certificate.acme = {challenge = "dns-01", dns.hook = "h"}': [
+        'site.names[0]: "9.9.9.9" cannot be proven'
+    ],
+    ACME + 'certificate.acme.challenge = "dns-01"': ["certificate.acme.dns: nothing says how records come"],
+    ACME + 'certificate.acme = {challenge = "dns-01", dns = {hook = "h", rfc2136 = {server = "192.0.2.53", '
+    'key_name = "k", key = {env = "K"}}}}': ["certificate.acme.dns: rfc2136 and hook are both set"],
+    ACME + 'certificate.acme.dns.hook = "h"': [
+        "certificate.acme.dns: is set while certificate.acme.challenge is"
+    ],
+    'certificate.source = "acme"': [
+        'certificate.source: no public authority signs "localhost", and acme-v02.api'
+    ],
+    'certificate.source = "acme"\nsite.names = ["a.example", "b.test", "c.internal", "10.0.0.1"]': [
+        'site.names[1]: no public authority signs "b.test"',
+        'site.names[2]: no public authority signs "c.internal"',
+        'site.names[3]: no public authority signs "10.0.0.1"',
+    ],
+    'certificate = {source = "acme", acme = {directory = "https://127.0.0.1/d", '
+    'fallback = ["https://b.example/d"]}}\nsite.names = ["localhost"]': [
+        'site.names[0]: no public authority signs "localhost", and b.example would refuse'
+    ],
+    ACME + 'tls.profile = "modern@6.0"\ncertificate.key_type = "rsa-3072"': [
+        'certificate.key_type: "rsa-3072" does not fit the profile modern@6.0'
     ],
     'clients.authorities = [{name = "partners"}]': ["clients.authorities[0].file: no file for the authority"],
 }
 
 RIGHT = (
     "",
+    ACME,
+    ACME + 'listen.http = []\ncertificate.acme.challenge = "tls-alpn-01"',
+    ACME + 'listen.http = []\ncertificate.acme = {challenge = "dns-01", dns.hook = "h"}',
+    'certificate.source = "acme"\nsite.names = ["9.9.9.9", "2620:fe::fe"]',
+    'certificate = {source = "acme", acme.directory = "https://localhost:14000/dir"}',
+    'certificate = {source = "acme", acme.directory = "https://[::1]:14000/dir"}',
+    'certificate = {source = "acme", acme = {directory = "https://ca.example/d", ca_file = "root.pem"}}',
+    "certificate.acme.dns = {}",
     'site.app = "a:b"',
     'site.names = ["192.0.2.1"]',
     'site.names = ["*.a.example"]',
@@ -67,6 +125,9 @@ RIGHT = (
     "listen.http3 = true",
     'certificate = {source = "files", files = {chain = "c", key = "k"}, key_type = "rsa-3072"}',
     'certificate.key_type = "rsa-3072"',
+    'certificate.second_key_type = "rsa-3072"',
+    'certificate = {key_type = "rsa-4096", second_key_type = "ecdsa-p384"}',
+    ACME + 'certificate.second_key_type = "rsa-4096"',
     'tls.profile = "modern@6.0"',
     "http.hsts = {preload = true, include_subdomains = true, max_age = 31536000}",
     "http.hsts = {max_age = 0}",

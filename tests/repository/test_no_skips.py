@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,12 @@ def _pytest(folder: Path, source: str, *options: str) -> subprocess.CompletedPro
     (folder / "test_it.py").write_text(f"import pytest\n{source}")
     (folder / "pytest.ini").write_text("[pytest]\n")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options, str(folder)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    environ = os.environ | {
+        "PYTHONPATH": str(CONFTEST.parents[1])
+    }  # it looks at the machine (tests/machine.py)
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=120, env=environ, check=False
+    )
 
 
 @pytest.mark.parametrize(

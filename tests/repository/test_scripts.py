@@ -44,11 +44,11 @@ def public() -> Iterator[Path]:
         yield Path(name)
 
 
-def _setup_system(folder: Path, wanted: str) -> subprocess.CompletedProcess[str]:
+def _setup_system(folder: Path, wanted: str, *only: str) -> subprocess.CompletedProcess[str]:
     shutil.copy(ROOT / "tools/setup-system", folder)
     (folder / "apt-packages.txt").write_text(f"# comment\n\n{wanted}\n")
     return subprocess.run(
-        [str(folder / "setup-system")],
+        [str(folder / "setup-system"), *only],
         user=NOBODY if os.geteuid() == 0 else None,
         env={"PATH": "/usr/bin:/bin"},
         capture_output=True,
@@ -70,21 +70,35 @@ def test_nothing_is_touched_where_all_is_there(public: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_setup_venv_says_what_to_install_without_a_venv_module(tmp_path: Path) -> None:
-    python = tmp_path / "python3"  # Debian's python3 without python3-venv: ensurepip cannot be imported
-    python.write_text(f'#!/bin/sh\ncase "$*" in *ensurepip*) exit 1;; esac\nexec {sys.executable} "$@"\n')
+def test_only_what_is_asked_for_is_looked_at(public: Path) -> None:
+    wanted = "no-such-server libnosuchserver why\nno-such-thing libnosuchthing why"
+    assert "missing: libnosuchthing;" in _setup_system(public, wanted, "no-such-thing").stderr
+    assert _setup_system(public, wanted, "sh").returncode == 0
+
+
+def test_setup_venv_has_what_is_missing_installed_or_named(public: Path) -> None:
+    python = public / "python3"  # Debian's python3 without python3-venv: ensurepip cannot be imported
+    python.write_text('#!/bin/sh\ncase "$*" in *ensurepip*) exit 1;; esac\nexec /usr/bin/python3 "$@"\n')
     python.chmod(0o755)
+    recent = public / "recent"  # which version it is, is not the question
+    recent.write_text(f'#!/bin/sh\ncase "$*" in *version_info*) exit 0;; esac\nexec {python} "$@"\n')
+    recent.chmod(0o755)
+    (public / "tools").mkdir()
+    for name in ("setup-venv", "setup-system", "apt-packages.txt"):
+        shutil.copy(ROOT / "tools" / name, public / "tools")
     done = subprocess.run(
-        [str(ROOT / "tools/setup-venv"), str(tmp_path / "venv")],
-        env={**os.environ, "PYTHON": str(python)},
+        [str(public / "tools/setup-venv"), str(public / "venv")],
+        user=NOBODY if os.geteuid() == 0 else None,
+        env={"PATH": "/usr/bin:/bin", "PYTHON": str(recent)},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     assert done.returncode == 1
-    assert "apt-get install python3-venv" in done.stderr
-    assert not (tmp_path / "venv").exists()
+    assert "missing: python3-venv;" in done.stderr
+    assert "apt-get install --no-install-recommends python3-venv" in done.stderr
+    assert not (public / "venv").exists()
 
 
 def _leftovers(mark: str, *options: str) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sealgate.errors import EngineError, ListenError
+from sealgate.engines import quic
+from sealgate.errors import EngineError, ListenError, NotObserved
 from sealgate.policy.model import Policy
 from sealgate.runtime import preflight as module
 from sealgate.runtime.preflight import inotify_left, preflight
@@ -29,6 +30,14 @@ def test_a_taken_port_is_seen_and_our_own_is_not_taken() -> None:
             preflight(wanted)
         assert caught.value.code == "port-taken"
         preflight(wanted, before=wanted)
+
+
+def test_what_cannot_be_observed_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    where = f"{loopback()}:{free_port(loopback())}"
+    monkeypatch.setattr(quic, "find_spec", lambda _name: None)
+    preflight(policy(where))
+    with pytest.raises(NotObserved, match="without the package aioquic"):
+        preflight(policy(where, http3=True))
 
 
 def test_http3_looks_at_udp_too() -> None:

@@ -36,6 +36,11 @@ def test_the_engine_may_read_its_own_and_write_its_socket(tmp_path: Path) -> Non
     ]
 
 
+def test_the_watcher_is_told_nothing_of_what_runs_beside_it(tmp_path: Path) -> None:
+    granted = {grant.path for grant in plan(tmp_path).program_grants()}
+    assert not {path for path in granted if path.parts[1:2] in {("proc",), ("sys",)}}
+
+
 def test_workers_may_read_the_guards_policy_alone(tmp_path: Path) -> None:
     assert plan(tmp_path).app_readable() == (tmp_path / "live" / "guard",)
 

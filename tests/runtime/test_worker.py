@@ -31,7 +31,7 @@ def spec() -> Launch:
     (state / "live/guard").mkdir(parents=True)
     guard = state / "live/guard/policy.json"
     guard.write_bytes(compile_policy(Policy(), 1).to_json().encode())
-    return Launch("ops:app", APPS, guard, 2, plan(state), dict(os.environ))
+    return Launch("ops:app", APPS, guard, 2, plan(state), dict(os.environ), proof="p" * 32)
 
 
 class World:
@@ -71,7 +71,9 @@ def test_it_says_what_its_app_is_and_leaves_nothing(spec: Launch) -> None:
 
 
 def test_one_that_fails_leaves_nothing(spec: Launch) -> None:
-    broken = Launch("ops:nothing", spec.folder, spec.guard, 2, spec.separation, spec.environ)
+    broken = Launch(
+        "ops:nothing", spec.folder, spec.guard, 2, spec.separation, spec.environ, proof=spec.proof
+    )
     with pytest.raises(AppError) as caught:
         asyncio.run(launch(broken))
     assert caught.value.code == "app-not-found"
@@ -107,7 +109,9 @@ def test_a_pool_fills_rolls_mends_and_stops(spec: Launch) -> None:
 
 def test_a_pool_that_cannot_be_filled_is_empty(spec: Launch) -> None:
     world = World(spec)
-    broken = Launch("ops:nothing", spec.folder, spec.guard, 2, spec.separation, spec.environ)
+    broken = Launch(
+        "ops:nothing", spec.folder, spec.guard, 2, spec.separation, spec.environ, proof=spec.proof
+    )
 
     async def main() -> None:
         with pytest.raises(AppError):

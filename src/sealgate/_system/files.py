@@ -30,6 +30,7 @@ __all__ = [
     "close_directory",
     "no_step",
     "private_directory",
+    "raise_flag",
     "swap_link",
     "sync_directory",
     "translated",
@@ -381,3 +382,12 @@ def _busy(path: Path, pid: int) -> StateBusy:
         path=str(path.parent),
         pid=pid,
     )
+
+
+def raise_flag(path: Path) -> None:
+    """Make an empty file in a directory that belongs to somebody else, without following what lies there.
+
+    What is there already, whatever it is, is left alone: a flag is only asked for its presence.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644))

@@ -21,8 +21,10 @@ def _socket(host: str, kind: socket.SocketKind) -> socket.socket:
     return sock
 
 
-def probe(host: str, port: int, *, udp: bool = False) -> None:
+def probe(host: str, port: int, *, udp: bool = False, table: str = "listen") -> None:
     """Bind and let go again. Without SO_REUSEPORT: a second server of the same user is seen too.
+
+    ``table`` is the policy's, where another address would be written.
 
     Raises:
         ListenError: `port-taken`, `port-forbidden` or `address-absent`.
@@ -37,17 +39,17 @@ def probe(host: str, port: int, *, udp: bool = False) -> None:
             if not udp:
                 sock.listen(1)
         except OSError as error:
-            raise _explain(error, host, port) from None
+            raise _explain(error, host, port, table) from None
 
 
-def _explain(error: OSError, host: str, port: int) -> ListenError:
+def _explain(error: OSError, host: str, port: int, table: str) -> ListenError:
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if error.errno == errno.EADDRINUSE:
         who = owner(port)
         return ListenError(
             "port-taken",
             f"{where} is taken by {who}" if who else f"{where} is taken by another process",
-            "stop it, or choose another port in [listen]",
+            f"stop it, or choose another port in [{table}]",
             address=where,
             process=who,
         )
@@ -63,11 +65,11 @@ def _explain(error: OSError, host: str, port: int) -> ListenError:
         return ListenError(
             "address-absent",
             f"no network interface of this machine has the address of {where}",
-            "correct the address in [listen]; 0.0.0.0 and [::] mean every interface",
+            f"correct the address in [{table}]; 0.0.0.0 and [::] mean every interface",
             address=where,
         )
     return ListenError(
-        "address-unusable", f"{where} cannot be listened on ({error.strerror})", "correct [listen]"
+        "address-unusable", f"{where} cannot be listened on ({error.strerror})", f"correct [{table}]"
     )
 
 

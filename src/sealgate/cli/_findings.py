@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sealgate._system.clock import Clock
+from sealgate._system.files import FileLock
 from sealgate._system.landlock import supported
-from sealgate.engines.contract import Capability, Enforcer, Engine, enforced
+from sealgate.engines.contract import Capability, Enforcer, Engine, Refusal, enforced, enforced_rows
+from sealgate.engines.installed.contract import included, included_ids
+from sealgate.engines.installed.site import applied
 from sealgate.engines.registry import engine
 from sealgate.errors import PolicyError, SealgateError
 from sealgate.pki.imports import check_pair, foreign_anchors, read_pair
 from sealgate.pki.inspect import facts
+from sealgate.pki.lists import foreign_lists
+from sealgate.pki.state import State
 from sealgate.policy.advice import Advice, advise
+from sealgate.policy.base import Model
 from sealgate.policy.load import Loaded
 from sealgate.policy.model import Policy
 from sealgate.policy.profiles import load_profile
+from sealgate.policy.secrets import SecretRef
 from sealgate.runtime.separation import describe
 
-__all__ = ["Findings", "examine"]
+__all__ = ["Findings", "examine", "named_certificates"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +42,7 @@ class Findings:
         broken: files that the policy names and that cannot be used.
         confined: can the kernel keep the app from the keys at all.
         certificate: one line about the certificate where it comes from files.
+        installed: an installed server is meant, which Sealgate does not run.
     """
 
     loaded: Loaded
@@ -44,6 +53,7 @@ class Findings:
     broken: tuple[SealgateError, ...]
     confined: bool
     certificate: str
+    installed: bool = False
 
     def holds(self, row: Capability) -> bool:
         """Is a promise kept on this machine? Those of the kernel need its Landlock."""
@@ -84,29 +94,105 @@ class Findings:
         }
 
 
-def examine(loaded: Loaded, state: Path, *, clock: Clock) -> Findings:
+def examine(loaded: Loaded, state: Path, *, clock: Clock, named: bool = False) -> Findings:
     """Judge a loaded policy on this machine; nothing is written.
+
+    Args:
+        loaded: the policy.
+        state: the state directory; it need not exist.
+        clock: now.
+        named: the call named a configuration of the policy's server, so that one is installed.
 
     Raises:
         PolicyError: ``engine-cannot``.
     """
     policy = loaded.policy
     chosen = engine(policy.site.engine)
-    capabilities = enforced(chosen, policy)
-    broken: list[SealgateError] = []
-    certificate = _tried(lambda: _certificate(policy, loaded.base, clock), broken) or ""
-    _tried(lambda: _anchors(policy, loaded.base, clock), broken)
+    rows = _installed(policy, state, named=named)
+    capabilities = enforced(chosen, policy) if rows is None else rows
+    certificate, wrong = named_certificates(policy, loaded.base, clock)
+    broken = list(wrong.values())
+    for reference in _secrets(policy):
+        _tried(lambda ref=reference: _forgotten(ref, loaded.base), broken)  # type: ignore[misc]  # its default
     key = policy.certificate.files.key
     return Findings(
         loaded=loaded,
         engine=chosen,
         capabilities=capabilities,
-        not_separated=describe(state, [loaded.base / key] if key else [], workers=not policy.site.upstream),
+        installed=rows is not None,
+        not_separated=()
+        if rows is not None
+        else describe(
+            state,
+            [loaded.base / key] if key else [],
+            workers=not policy.site.upstream,
+            inside=chosen.identity == "inside",
+        ),
         advice=advise(policy),
         broken=tuple(broken),
         confined=bool(supported()),
         certificate=certificate,
     )
+
+
+def named_certificates(policy: Policy, base: Path, clock: Clock) -> tuple[str, dict[str, SealgateError]]:
+    """The server's certificate in one line, and what is wrong with the files that a policy names.
+
+    Args:
+        policy: the policy.
+        base: where its relative paths begin.
+        clock: now.
+
+    Returns:
+        the line, empty where it comes from no files or they are unfit; by table, why they are.
+    """
+    wrong: dict[str, SealgateError] = {}
+    line = ""
+    for table, look in (("certificate.files", _certificate), ("clients.authorities", _anchors)):
+        try:
+            line += look(policy, base, clock)
+        except SealgateError as error:
+            wrong[table] = error
+    return line, wrong
+
+
+def _installed(policy: Policy, state: Path, *, named: bool) -> tuple[Capability, ...] | None:
+    """Who enforces what where an installed server serves the policy; None: Sealgate runs one.
+
+    Raises:
+        StateError: ``journal-damaged``.
+    """
+    name = policy.site.engine
+    if name not in included_ids():
+        return None
+    kind, home = included(name), State(state, FileLock(state / "keeper.lock"))
+    rows = kind.capabilities(policy)
+    fits = named and not any(isinstance(row, Refusal) for row in rows)
+    if not fits and name not in applied(home, (name,)):
+        return None
+    return enforced_rows(f"an installed {kind.title}", rows)
+
+
+def _secrets(part: object) -> Iterator[SecretRef]:
+    """All references to secrets in a policy, wherever they stand."""
+    if isinstance(part, SecretRef):
+        yield part
+    elif isinstance(part, Model):
+        for _, value in part:
+            yield from _secrets(value)
+    elif isinstance(part, tuple | list):
+        for value in part:
+            yield from _secrets(value)
+
+
+def _forgotten(reference: SecretRef, base: Path) -> str:
+    """Read a secret as `serve` does, and forget it.
+
+    Raises:
+        PolicyError: ``secret-missing``, ``secret-insecure``, ``secret-unreadable``.
+    """
+    reference.read(base=base, environ=os.environ, euid=os.geteuid())
+    return ""
 
 
 def _tried(look: Callable[[], str], broken: list[SealgateError]) -> str | None:
@@ -139,5 +225,7 @@ def _certificate(policy: Policy, base: Path, clock: Clock) -> str:
 def _anchors(policy: Policy, base: Path, clock: Clock) -> str:
     for authority in policy.clients.authorities:
         if authority.file:
-            foreign_anchors(base / authority.file, now=clock())
+            anchors = foreign_anchors(base / authority.file, now=clock())
+            if authority.crl != "off":
+                foreign_lists(base / authority.crl, anchors, now=clock())
     return ""

@@ -19,7 +19,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from sealgate.cli._output import note
+
 if TYPE_CHECKING:
+    from sealgate.pki.state import State
     from sealgate.policy.load import Loaded
     from sealgate.policy.model import Policy
 
@@ -46,7 +49,8 @@ def common_options(command: _Command) -> _Command:
             "--config",
             type=click.Path(path_type=Path),
             metavar="FILE",
-            help="Policy file.  [default: sealgate.toml]",
+            envvar="SEALGATE_CONFIG",
+            help="Policy file.  [default: $SEALGATE_CONFIG, else sealgate.toml]",
         ),
     ):
         command = option(command)
@@ -96,6 +100,26 @@ class Context:
         if named := os.environ.get("SEALGATE_STATE"):
             return Path(named).absolute()
         return ROOT_STATE if os.geteuid() == 0 else self.base / ".sealgate"
+
+    def open_state(self, *, create: bool = True) -> State:
+        """The state directory, opened. Where nobody named one and it is new, one line says where it is.
+
+        Keys will lie there; who does not know where can neither back them up nor take them away.
+
+        Args:
+            create: make it where it is missing.
+
+        Raises:
+            StateError, StateInsecure: see ``sealgate.pki.state.State.open``.
+        """
+        from sealgate.pki.state import State
+
+        path = self.state_path
+        new = self._state is None and not os.environ.get("SEALGATE_STATE") and not path.exists()
+        state = State.open(path, create=create)
+        if new:
+            note(f"sealgate: state and keys are in {path}, made now; --state or SEALGATE_STATE names another")
+        return state
 
 
 def load_context(

@@ -9,75 +9,128 @@ import click
 
 from sealgate.cli._options import common_options, load_context
 from sealgate.cli._output import console, print_error, print_json, safe
-from sealgate.errors import Exit
+from sealgate.cli._servers import TRAPPED
+from sealgate.errors import Exit, PolicyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from rich.console import Console
-    from rich.table import Table
 
     from sealgate.cli._findings import Findings
-    from sealgate.engines.contract import Capability
+    from sealgate.cli._options import Context
+    from sealgate.engines.traps.trap import Found
 
 __all__ = ["command"]
 
-_COLOURS = {"engine": "cyan", "guard": "magenta", "keeper": "blue", "os": "yellow"}
-_TITLES = {
-    "": "Always",
-    "site": "Site",
-    "listen": "Listeners",
-    "certificate": "Certificate",
-    "tls": "TLS",
-    "http": "Plain HTTP",
-    "clients": "Clients",
-    "limits": "Limits",
-    "timeouts": "Timeouts",
-    "version": "Always",
-}
-# From this many columns on there is room to say how.
-_WIDE = 140
-_WHO = (
-    ("engine", "the server in front"),
-    ("guard", "Sealgate inside the app's process"),
-    ("keeper", "the one process that holds keys"),
-    ("os", "the kernel"),
+_OWN_COMMAND_LINE = (
+    "nobody looks from outside, renews, confines the app or writes the access log: `sealgate serve` does",
+    "`sealgate plan --engine gunicorn` says what no look from outside tells of a running one",
 )
+_OWN_LIST = (
+    "it refuses this policy: only `sealgate serve` makes the private authority's list of the revoked anew"
+)
+_INSTALLED = "Behind your own {}: whom it runs as, and what it can read, is yours."
 
 
 @click.command()
 @common_options
-def command(config: Path | None, state: Path | None, as_json: bool) -> int:  # noqa: FBT001 - click's way
+@click.option(
+    "--server-config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also look for traps in a server's own configuration; what it includes is read as well.",
+)
+@click.option(
+    "--engine", type=click.Choice(TRAPPED), metavar="SERVER",
+    help=f"The server that FILE belongs to: {', '.join(TRAPPED)}.  [default: what it looks like]",
+)  # fmt: skip
+@click.option("--all", "whole", is_flag=True, help="Every promise by itself, and where it is set.")
+def command(
+    config: Path | None,
+    state: Path | None,
+    as_json: bool,  # noqa: FBT001 - click's way
+    server_config: Path | None,
+    engine: str | None,
+    whole: bool,  # noqa: FBT001 - click's way
+) -> int:
     """Is the policy sound; who enforces what; what to look at twice.
 
-    Exit status 0: sound. 2: the policy, or a file that it names, is wrong.
+    Exit status 0: sound. 1: traps were found in --server-config. 2: the policy, or a file that it names,
+    is wrong. With --server-config and no policy anywhere, only the traps are looked for.
     """
     from sealgate._system.clock import system_clock
+    from sealgate.cli import _traps
     from sealgate.cli._findings import examine
+    from sealgate.policy.load import DEFAULT_NAME
 
     context = load_context(config, state, as_json)
-    findings = examine(context.loaded, context.state_path, clock=system_clock)
+    alone = config is None and not (context.base / DEFAULT_NAME).exists()
+    if not alone:
+        _read(context, config or Path(DEFAULT_NAME))
+    likely = context.policy.site.engine if server_config is not None and not alone else ""
+    seen = _traps.look(server_config, engine, likely)
+    if seen is not None and alone:
+        return _only_traps(seen, as_json=as_json)
+    named = seen is not None and engine in {None, likely}
+    findings = examine(context.loaded, context.state_path, clock=system_clock, named=named)
     if as_json:
-        print_json(findings.as_json())
+        print_json(findings.as_json() | (_traps.as_json(seen) if seen else {}))
     else:
-        show(findings, console())
+        show(findings, console(), whole=whole)
+        _traps.show(seen, console())
     for error in findings.broken:
         print_error(error)
-    return Exit.WRONG if findings.broken else Exit.DONE
+    if findings.broken:
+        return Exit.WRONG
+    return Exit.NO if seen and seen.traps else Exit.DONE
 
 
-def show(findings: Findings, out: Console) -> None:
-    """Print findings for people."""
+def _read(context: Context, path: Path) -> None:
+    """The policy, or all of its mistakes.
+
+    Raises:
+        PolicyError: see ``sealgate.policy.load.load``.
+    """
+    from sealgate.cli._absent import with_absent_files
+
+    try:
+        _ = context.loaded
+    except PolicyError as error:
+        raise with_absent_files(error, path.absolute()) from None
+
+
+def _only_traps(seen: Found, *, as_json: bool) -> int:
+    """For those who have a server and no policy yet."""
+    from sealgate.cli import _traps
+
+    if as_json:
+        print_json(_traps.as_json(seen))
+    else:
+        _traps.show(seen, console())
+    return Exit.NO if seen.traps else Exit.DONE
+
+
+def show(findings: Findings, out: Console, *, whole: bool = False) -> None:
+    """Print findings for people: on one screen, or with every promise by itself."""
+    from sealgate.cli._promises import legend, overview, table
+
     _headline(findings, out)
-    out.print(_table(findings, wide=out.is_terminal and out.width >= _WIDE))
-    if out.is_terminal:
-        for who, what in _WHO:
-            out.print(f"  [{_COLOURS[who]}]{who:<6}[/] [dim]{what}[/]")
+    out.print(table(findings, out) if whole else overview(findings))
+    out.print("" if whole else "\n", legend(findings), sep="")
+    if not whole:
+        out.print("\n  [dim]every promise by itself, and where it is set: sealgate check --all[/]")
+        _list(out, "Not kept on this machine", "red", _not_here(findings))
     upstream = findings.loaded.policy.site.upstream
-    if not findings.not_separated:
+    if findings.installed:
+        out.print(f"\n  {_INSTALLED.format(safe(findings.engine.title))}")
+    elif not findings.not_separated:
         apart = "the engine reads no key but its own" if upstream else "the app can read no private key"
         out.print(f"\n  [green]Separated:[/] {apart}.")
     _list(out, "Not separated", "red", findings.not_separated)
+    if findings.engine.id == "gunicorn":
+        own_list = (_OWN_LIST,) if findings.loaded.policy.own_list else ()
+        _list(out, "With a Gunicorn command line of your own", "yellow", (*own_list, *_OWN_COMMAND_LINE))
     _list(out, "Worth a second look", "yellow", _advice(findings))
     out.print()
 
@@ -92,44 +145,17 @@ def _headline(findings: Findings, out: Console) -> None:
     out.print(f"  [bold]{name}[/] {verdict}: {served} at {where}")
     if findings.certificate:
         out.print(f"  Certificate: {safe(findings.certificate)}")
+    below = len(findings.not_separated) + len(findings.advice) + len(list(_not_here(findings)))
+    if below:
+        out.print(f"  [yellow]{below} {'thing needs' if below == 1 else 'things need'} a look: see below[/]")
     out.print()
 
 
-def _table(findings: Findings, *, wide: bool) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, header_style="dim")
-    table.add_column("", style="bold", no_wrap=True)
-    table.add_column("what holds", overflow="fold")
-    table.add_column("enforced by", no_wrap=True)
-    if wide:
-        table.add_column("how", style="dim", overflow="fold")
-    table.add_column("set by", style="dim", overflow="fold")
-    for title, rows in _sections(findings.capabilities):
-        for number, row in enumerate(rows):
-            by = row.enforcer.value
-            how = (safe(row.how),) if wide else ()
-            who = f"[{_COLOURS[by]}]{by}[/]" if findings.holds(row) else f"[bold red]{by}: not here[/]"
-            cells = (safe(row.promise), who, *how, _set_by(findings, row))
-            table.add_row("" if number else title, *cells)
-        table.add_row()
-    return table
-
-
-def _set_by(findings: Findings, row: Capability) -> str:
-    if not row.key:
-        return "always"
-    source = findings.source(row.key)
-    return safe(row.key if source == "default" else f"{row.key} ({source})")
-
-
-def _sections(rows: Iterable[Capability]) -> Iterator[tuple[str, list[Capability]]]:
-    """Rows by the table of the policy they are about, in the order of the titles."""
-    grouped: dict[str, list[Capability]] = {title: [] for title in dict.fromkeys(_TITLES.values())}
-    for row in rows:
-        grouped[_TITLES.get(row.key.partition(".")[0], "Site")].append(row)
-    yield from ((title, found) for title, found in grouped.items() if found)
+def _not_here(findings: Findings) -> Iterator[str]:
+    """What the table marks where it is shown."""
+    for row in findings.capabilities:
+        if not findings.holds(row):
+            yield f"{row.enforcer.value}: not here: {row.promise}"
 
 
 def _advice(findings: Findings) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +14,15 @@ import click
 from sealgate._system.files import write_atomic
 from sealgate.cli._application import find_applications
 from sealgate.cli._output import note, print_json
+from sealgate.cli._servers import ENGINES, INSTALLED, SERVERS
 from sealgate.errors import PolicyError, UsageError
 from sealgate.policy.quoting import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sealgate.cli._importing import Imported
+    from sealgate.policy.model import Policy
 
 __all__ = ["command"]
 
@@ -38,7 +43,7 @@ _FLAGS: tuple[tuple[str, tuple[str, ...], bool, str], ...] = (
         "Or another backend: http://host:port, https://…, unix:/path.",
     ),
     ("--name", ("site", "names"), True, "A DNS name or IP address of the site; may be repeated."),
-    ("--engine", ("site", "engine"), False, "The server in front."),
+    ("--engine", ("site", "engine"), False, f"The server in front: {', '.join(ENGINES)}."),
     ("--https", ("listen", "https"), True, "Address and port for HTTPS; may be repeated."),
     (
         "--http",
@@ -59,17 +64,40 @@ def _with_flags(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @click.option(
-    "-c", "--config", type=click.Path(path_type=Path), metavar="FILE", default=_NAME, help="File to write.",
-    show_default=True,
+    "-c", "--config", type=click.Path(path_type=Path), metavar="FILE", default=_NAME,
+    envvar="SEALGATE_CONFIG",
+    help="File to write.  [default: $SEALGATE_CONFIG, else sealgate.toml]",
 )  # fmt: skip
 @_with_flags
+@click.option(
+    "--from",
+    "origin",
+    type=click.Choice(SERVERS),
+    metavar="SERVER",
+    help="Propose what an installed server's configuration says: nginx. --name chooses among several sites.",
+)
+@click.option(
+    "--server-config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Its configuration file, with --from.  [default: what `nginx -T` prints]",
+)
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @click.option("--print", "to_stdout", is_flag=True, help="Print it instead of writing it.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
-def command(config: Path, force: bool, to_stdout: bool, as_json: bool, **flags: Any) -> None:  # noqa: ANN401, FBT001 - click's way
+def command(
+    config: Path,
+    origin: str | None,
+    server_config: Path | None,
+    force: bool,  # noqa: FBT001 - click's way
+    to_stdout: bool,  # noqa: FBT001 - as above
+    as_json: bool,  # noqa: FBT001 - as above
+    **flags: Any,  # noqa: ANN401 - each option has a type of its own
+) -> None:
     """Write a commented sealgate.toml.
 
-    Without flags, on a terminal, it asks a few questions.
+    Without flags, on a terminal, it asks a few questions. With --from it reads another server's
+    configuration, of which nothing is changed, and lists what a policy cannot say.
     """
     from sealgate.policy.load import loads
     from sealgate.policy.template import policy_template
@@ -78,11 +106,18 @@ def command(config: Path, force: bool, to_stdout: bool, as_json: bool, **flags: 
     if not to_stdout:
         _refuse_existing(path, force=force)
     chosen = _from_flags(flags)
-    if not chosen and sys.stdin.isatty() and not (to_stdout or as_json):
+    imported = _imported(origin, server_config, chosen)
+    if imported is not None:
+        chosen = imported.chosen
+    elif not chosen and sys.stdin.isatty() and not (to_stdout or as_json):
         chosen = _asked(path.parent)
     elif not {("site", "app"), ("site", "upstream")} & chosen.keys():
         chosen |= _detected(path.parent)
-    text = policy_template(chosen)
+    text = (
+        policy_template(chosen)
+        if imported is None
+        else policy_template(chosen, remarks=imported.remarks, preface=imported.preface)
+    )
     try:
         # No environment: the file must be right wherever it is read.
         policy = loads(text, path=path, environ={}).policy
@@ -93,16 +128,38 @@ def command(config: Path, force: bool, to_stdout: bool, as_json: bool, **flags: 
         return
     write_atomic(path, text.encode(), mode=_MODE)
     if as_json:
-        print_json({"policy": str(path), "url": policy.public_url, "app": policy.site.app or None})
+        document = {"policy": str(path), "url": policy.public_url, "app": policy.site.app or None}
+        if imported is not None:
+            document |= imported.as_json() | {"apply_refuses": _refused_there(policy)}
+        print_json(document)
         return
+    if imported is not None:
+        imported.tell()
+    if imported is not None and policy.site.upstream and policy.site.engine in INSTALLED:
+        if refused := _refused_there(policy):
+            said = f"{refused[0]['key']}: {refused[0]['fact']}"
+            note(printable(f"sealgate: `sealgate apply` would refuse this policy: {said}"))
+        else:
+            _next_steps_installed(path, imported.main)
+            return
     _next_steps(path, serves=bool(policy.site.app or policy.site.upstream), url=policy.public_url)
+
+
+def _imported(origin: str | None, file: Path | None, flags: Chosen) -> Imported | None:
+    if origin is None:
+        if file is not None:
+            raise UsageError("usage-wrong", "--server-config without --from", "add --from nginx")
+        return None
+    from sealgate.cli._importing import read_server
+
+    return read_server(origin, file, flags)
 
 
 def _refuse_existing(path: Path, *, force: bool) -> None:
     if path.is_dir():
         raise UsageError("usage-wrong", f"{printable(str(path))} is a directory", "name a file")
     if os.path.lexists(path) and not force:
-        fact = f"there is a {printable(path.name)} already"
+        fact = f"{printable(path.name)} is there already"
         raise UsageError("policy-exists", fact, "edit it, or replace it with --force")
 
 
@@ -184,7 +241,39 @@ def _names(answer: str) -> Chosen:
 
 
 def _next_steps(path: Path, *, serves: bool, url: str) -> None:
-    serve = "sealgate serve" if serves else "sealgate serve module:app"
+    config = _option(path)
+    serve = f"sealgate serve{config}" if serves else f"sealgate serve{config} module:app"
     note(f"sealgate: wrote {path}")
-    for line, what in (("sealgate check", "who enforces what"), (serve, f"run it at {url}")):
-        note(f"  {line:<26} {what}")
+    for line, what in ((f"sealgate check{config}", "who enforces what"), (serve, f"run it at {url}")):
+        note(printable(f"  {line:<26} {what}"))
+
+
+def _option(path: Path) -> str:
+    """How the next command finds the file: by itself, where it stands under its usual name."""
+    if path == _NAME.absolute():
+        return ""
+    near = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return f" -c {shlex.quote(str(near))}"
+
+
+def _refused_there(policy: Policy) -> list[dict[str, str]]:
+    """What a server that runs already cannot enforce of the policy; empty: `apply` would take it."""
+    from sealgate.engines.contract import enforced_rows
+    from sealgate.engines.installed.contract import included
+
+    try:
+        kind = included(policy.site.engine)
+        enforced_rows(f"an installed {kind.title}", kind.capabilities(policy))
+    except (PolicyError, UsageError) as error:
+        found = error.problems if isinstance(error, PolicyError) else ()
+        rows = [{"key": one.key, "fact": one.fact, "remedy": one.expected} for one in found]
+        return rows or [{"key": "site.engine", "fact": error.fact, "remedy": error.remedy}]
+    return []
+
+
+def _next_steps_installed(path: Path, main: str) -> None:
+    """For a server that runs already: it goes on serving, with our site in it."""
+    server = f"--server-config {shlex.quote(main)}{_option(path)}"
+    note(f"sealgate: wrote {path}")
+    for command, what in (("plan", "what would change there"), ("apply", "do it, after asking")):
+        note(printable(f"  sealgate {command} {server}    {what}"))

@@ -25,7 +25,10 @@ __all__ = ["cli", "main", "run"]
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 _PIPE_CLOSED = 141  # 128 + SIGPIPE
 # In the order people need them; whatever else is found follows by name.
-_ORDER = ("init", "check", "serve", "trust", "cert", "client", "status")
+_ORDER = (
+    *("init", "check", "serve", "plan", "apply", "observe", "rollback"),
+    *("trust", "cert", "client", "status"),
+)
 
 
 class _Commands(click.Group):
@@ -35,7 +38,7 @@ class _Commands(click.Group):
         names = [name.replace("_", "-") for name in _modules()]
         return sorted(names, key=lambda n: (_ORDER.index(n) if n in _ORDER else len(_ORDER), n))
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
         name = cmd_name.replace("-", "_")
         if name not in _modules():
             return None

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from sealgate.cli._options import Context, common_options, load_context
+from sealgate.cli._servers import ENGINES
 from sealgate.errors import AppError
 from sealgate.policy.load import Loaded, load
 from sealgate.policy.overrides import Override
@@ -22,7 +23,12 @@ __all__ = ["command"]
 @click.option(
     "--upstream", default=None, help="Another backend: http://host:port, https://host:port, unix:/path."
 )
-@click.option("--engine", default=None, help="The server that does TLS and HTTP.")
+@click.option(
+    "--engine",
+    default=None,
+    metavar="NAME",
+    help=f"The server that does TLS and HTTP: {', '.join(ENGINES)}.  [default: site.engine]",
+)
 @click.option("--engine-untested", is_flag=True, help="Accept an engine of a version that was not tested.")
 @common_options
 def command(
@@ -73,10 +79,9 @@ def _overrides(app: str | None, upstream: str | None, engine: str | None) -> tup
 def _serve(
     context: Context, loaded: Loaded, reload: Callable[[], Loaded], *, folder: Path, untested: bool
 ) -> None:
-    from sealgate.pki.state import State
     from sealgate.runtime.keeper import Keeper, Options
 
-    state = State.open(context.state_path)
+    state = context.open_state()
     keeper = Keeper(state, loaded, Options(reload, folder, untested))
     try:
         asyncio.run(keeper.run())

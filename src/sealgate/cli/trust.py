@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,13 +59,12 @@ def _roots(context: Context, *, make: bool) -> tuple[Root, tuple[Root, ...]]:
 
     from sealgate._system.clock import system_clock
     from sealgate.pki.server import ensure_root
-    from sealgate.pki.state import State
     from sealgate.pki.store import Store
     from sealgate.pki.trust import Root
     from sealgate.pki.vault import load_certificates
 
     make = make and context.policy.certificate.source == "private"
-    state = State.open(context.state_path, create=make)
+    state = context.open_state(create=make)
     certificates = load_certificates(state)
     if not certificates and not make:
         raise StateError(
@@ -106,7 +106,7 @@ def _line(one: Found, root: Root, *, removing: bool, printing: bool) -> str:
         return f"{where}: {'trusted' if one.trusted else 'not trusted'}"
     if not printing:
         return f"{where}: {'trusted' if one.trusted else 'not trusted'}"
-    sudo = one.place.needs_root
+    sudo = one.place.needs_root and os.geteuid() != 0
     line = one.removing(root, sudo=sudo) if removing else one.adding(root, sudo=sudo)
     return f"{where}: {'trusted' if one.trusted else 'not trusted'}; would run: {safe(line)}"
 

@@ -11,8 +11,9 @@ import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol, runtime_checkable
 
+from sealgate.engines.counts import Counters
 from sealgate.engines.facts import RenderFacts
 from sealgate.errors import PolicyError, Problem
 from sealgate.policy.model import Policy
@@ -20,6 +21,7 @@ from sealgate.policy.model import Policy
 __all__ = [
     "ALWAYS",
     "Capability",
+    "Counting",
     "Drive",
     "Driver",
     "Enforcer",
@@ -27,6 +29,7 @@ __all__ = [
     "Program",
     "Refusal",
     "enforced",
+    "enforced_rows",
 ]
 
 ALWAYS = ""
@@ -119,8 +122,24 @@ class Driver(Protocol):
             EngineRefused: what was in force still is, byte for byte.
         """
 
+    async def refresh(self) -> None:
+        """Certificate, key or trust under ``live/`` changed: make them count without losing a request.
+
+        Not called where :meth:`apply` just did. Nothing to do for engines that watch the files themselves.
+        """
+
     async def spread(self, facts: RenderFacts) -> None:
         """Send requests to these workers; returns once it does."""
+
+    async def challenge(self, facts: RenderFacts) -> None:
+        """Answer exactly these questions of an ACME authority (``facts.challenges``); returns once it does.
+
+        http-01 on every plain listener, whatever ``http.mode`` says; tls-alpn-01 on every HTTPS listener.
+        Nothing else changes, and no request is lost. Later calls of `apply` and `start` carry them too.
+
+        Raises:
+            EngineRefused: what was answered before still is.
+        """
 
     async def until_idle(self, socket: str, seconds: float) -> bool:
         """Wait until nothing is under way to a worker; false if something still was after `seconds`."""
@@ -133,6 +152,22 @@ class Driver(Protocol):
 
     def remove(self) -> None:
         """After the last `stop`: leave nothing behind."""
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A driver whose engine tells what it counts; most cannot."""
+
+    async def counters(self) -> Counters:
+        """What happened since the engine's start: name, label, number.
+
+        `requests` by class of status, `handshakes` by version, `key_exchanges` by group,
+        `handshake_errors` by reason, `denials` by problem; `server_seconds` by class of latency
+        (`counts.bound_names`), with the sum of all as `nanoseconds`.
+
+        Raises:
+            EngineError: it does not answer.
+        """
 
 
 class Drive(Protocol):
@@ -154,6 +189,11 @@ class Engine:
         render: from facts to the engine's own files: name to content. Pure.
         program: finds and checks the program: environment, and whether another version counts.
         drive: makes a driver.
+        identity: how the guard learns who called. ``h2``: Envoy's fields; ``proof``: those and the server's
+            verdict about the client; both count only with the deployment's proof; ``inside``: the app runs in
+            the engine's own process, where the guard is told by the TLS object itself (``apps`` says which
+            apps can).
+        apps: kinds of app that can be served.
     """
 
     id: str
@@ -163,6 +203,8 @@ class Engine:
     render: Callable[[RenderFacts], Mapping[str, bytes]]
     program: Callable[[Mapping[str, str], bool], Program]
     drive: Drive
+    identity: Literal["h2", "proof", "inside"] = "h2"
+    apps: tuple[Literal["wsgi", "asgi"], ...] = ("wsgi", "asgi")
 
 
 def enforced(engine: Engine, policy: Policy) -> tuple[Capability, ...]:
@@ -171,12 +213,20 @@ def enforced(engine: Engine, policy: Policy) -> tuple[Capability, ...]:
     Raises:
         PolicyError: ``engine-cannot``: all that this engine cannot enforce.
     """
-    rows = engine.capabilities(policy)
+    return enforced_rows(engine.title, engine.capabilities(policy))
+
+
+def enforced_rows(title: str, rows: tuple[Capability | Refusal, ...]) -> tuple[Capability, ...]:
+    """The promises among the rows.
+
+    Raises:
+        PolicyError: as :func:`enforced`.
+    """
     refusals = [row for row in rows if isinstance(row, Refusal)]
     if refusals:
         problems = tuple(Problem(r.key, None, r.reason, r.way_out) for r in refusals)
         first = f"{refusals[0].key}: {refusals[0].reason}"
         more = f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else ""
-        fact = f"{engine.title} cannot enforce {first}{more}"
+        fact = f"{title} cannot enforce {first}{more}"
         raise PolicyError("engine-cannot", fact, f"use {refusals[0].way_out}", problems)
     return tuple(row for row in rows if isinstance(row, Capability))

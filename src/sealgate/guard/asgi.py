@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
-from sealgate.guard.decision import PATH_MISMATCH, UNJUDGED, Deny, Facts
+from sealgate.guard.body import TooLarge
+from sealgate.guard.decision import (
+    BODY_TOO_LARGE,
+    HEADERS_TOO_LARGE,
+    PATH_MISMATCH,
+    REVOKED,
+    UNJUDGED,
+    Deny,
+    Facts,
+)
 from sealgate.guard.headers import is_spoofable
 from sealgate.guard.judge import Judge
 from sealgate.guard.log import denial, to_stderr
 from sealgate.guard.problems import answer
+from sealgate.guard.under_way import PIECE, CutOff, UnderWay
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from sealgate.guard.compiled import Compiled
-    from sealgate.guard.judge import Passed
+    from sealgate.guard.judge import Passed, Revoked
     from sealgate.guard.log import Log
     from sealgate.guard.problems import Answer
     from sealgate.guard.sources import Origin, Source
@@ -28,6 +40,10 @@ if TYPE_CHECKING:
 __all__ = ["Guard"]
 
 _MOST_REMEMBERED = 4096
+# Requests of these methods have no body that means anything (RFC 9110 §9.3).
+_BODILESS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"})
+_MOST_DISCARDED = 1024 * 1024
+_SENT_WHOLE = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
 _POLICY_VIOLATION = 1008  # RFC 6455 §7.4.1
 
 
@@ -39,11 +55,21 @@ class Guard:
         compiled: the policy in force; see :meth:`use`.
         source: the engine's way of telling facts.
         log: takes one event per denial.
+        revoked: clients.
     """
 
-    def __init__(self, app: AsgiApp, compiled: Compiled, source: Source, log: Log = to_stderr) -> None:
+    def __init__(
+        self,
+        app: AsgiApp,
+        compiled: Compiled,
+        source: Source,
+        log: Log = to_stderr,
+        *,
+        revoked: Revoked = (),
+    ) -> None:
         self._app = app
-        self._judge = Judge(compiled)
+        self._revoked, self._under_way = revoked, UnderWay(revoked)
+        self._judge = Judge(compiled, revoked)
         self._source = source
         self._log = log
         # Whether a name is kept from the app. Clients choose names, so it is bounded.
@@ -51,7 +77,8 @@ class Guard:
 
     def use(self, compiled: Compiled) -> None:
         """Judge by another policy from the next request on."""
-        self._judge = Judge(compiled)
+        self._judge = Judge(compiled, self._revoked)
+        self._source.use(compiled)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Judge one exchange (ASGI 3)."""
@@ -62,7 +89,7 @@ class Guard:
             # A kind of exchange this guard cannot judge is not let through.
             raise NotImplementedError(f"unknown ASGI scope {scope['type']!r}")
         headers: Headers = list(scope["headers"])
-        told = self._source.from_headers(headers)
+        told = self._source.from_scope(scope)
         if told is None:
             await self._refuse(UNJUDGED, None, scope, receive, send)
             return
@@ -71,13 +98,75 @@ class Guard:
         length = b",".join([value for name, value in headers if name == b"content-length"]).decode("latin-1")
         host = _only(headers, b"host")
         judge = self._judge
-        passed = judge(origin.client, method, host, target, length)
+        limit = judge.compiled.headers_limit
+        if limit and _size(headers) > limit:
+            passed: Passed | Deny = HEADERS_TOO_LARGE
+        else:
+            stranger = judge.whence(origin.client.address) or origin.refusal or judge.revoked(origin.client)
+            passed = stranger or judge(origin.client, method, host, target, length)
         if isinstance(passed, Deny) or scope["path"] != passed.path:
             deny = passed if isinstance(passed, Deny) else PATH_MISMATCH
             facts = Facts(origin.client, method, host, target)
             await self._refuse(deny, facts, scope, receive, send)
-        else:
-            await self._app(self._admitted(scope, headers, origin, passed, judge.compiled), receive, send)
+            return
+        admitted = self._admitted(scope, headers, origin, passed, judge.compiled)
+        facts = Facts(origin.client, method, host, target)
+        certificate = origin.client.certificate
+        if certificate is None or not certificate.revocation_key:
+            await self._call(admitted, facts, length, receive, send)
+            return
+        await self._watch(certificate.revocation_key, admitted, facts, length, receive, send)
+
+    async def _watch(
+        self, key: bytes, admitted: Scope, facts: Facts, length: str, receive: Receive, send: Send
+    ) -> None:
+        """Call the app for a client who may be revoked before the exchange ends.
+
+        It may not hand a file to the server to be sent: nothing could end that.
+        """
+        if extensions := admitted.get("extensions"):
+            kept = {name: value for name, value in extensions.items() if name not in _SENT_WHOLE}
+            admitted = {**admitted, "extensions": kept}
+        watched = _Watched(receive, send)
+        mark = self._under_way.enter(key, watched.end_soon)
+        try:
+            await self._call(admitted, facts, length, watched.receive, watched.send)
+        except (Exception, asyncio.CancelledError):
+            if not watched.ended:
+                raise
+        finally:
+            watched.over = True
+            self._under_way.leave(mark)
+        if watched.ended and not watched.complete:
+            await self._cut_off(watched, facts, admitted, receive, send)
+
+    async def _call(self, admitted: Scope, facts: Facts, length: str, receive: Receive, send: Send) -> None:
+        """The app; a body whose length is not known is counted."""
+        if length or facts.method in _BODILESS or admitted["type"] != "http":
+            await self._app(admitted, receive, send)
+            return
+        counted = _Counted(receive, send, self._judge.compiled.body_limit)
+        try:
+            await self._app(admitted, counted.receive, counted.send)
+        except TooLarge:
+            if counted.answering:
+                raise
+        if counted.exceeded and not counted.answering:
+            await counted.rest()
+            await self._refuse(BODY_TOO_LARGE, facts, admitted, receive, send)
+
+    async def _cut_off(
+        self, watched: _Watched, facts: Facts, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Its client was revoked meanwhile. An answer that has begun must not look as if it were whole."""
+        if not watched.answering and scope["type"] == "http":
+            await self._refuse(REVOKED, facts, scope, receive, send)
+            return
+        self._note(REVOKED, facts, scope)
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": ""})
+            return
+        raise CutOff
 
     def _admitted(
         self, scope: Scope, headers: Headers, origin: Origin, passed: Passed, compiled: Compiled
@@ -106,9 +195,8 @@ class Guard:
         self._spoofable[name] = spoofable
         return spoofable
 
-    async def _refuse(
-        self, deny: Deny, facts: Facts | None, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    def _note(self, deny: Deny, facts: Facts | None, scope: Scope) -> tuple[str, str]:
+        """Into the log; returns the method and the id of the request."""
         method = str(scope.get("method", "GET"))
         request_id = _only(scope["headers"], b"x-request-id")
         self._log(
@@ -120,6 +208,12 @@ class Guard:
                 request_id=request_id,
             )
         )
+        return method, request_id
+
+    async def _refuse(
+        self, deny: Deny, facts: Facts | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        method, request_id = self._note(deny, facts, scope)
         said = answer(deny.problem, method=method, request_id=request_id)
         if scope["type"] == "http":
             await _send_answer(said, "http.response", send)
@@ -131,10 +225,108 @@ class Guard:
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": ""})
 
 
+class _Watched:
+    """An exchange of a client who may be revoked before it ends. Made in its task.
+
+    Attributes:
+        ended: the client was revoked; the app gets and sends no more.
+        over: the app has returned.
+        answering: an answer has begun, or a WebSocket was accepted.
+        complete: the answer was whole before that.
+    """
+
+    __slots__ = ("_loop", "_receive", "_send", "_task", "answering", "complete", "ended", "over")
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive, self._send = receive, send
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        self.ended = self.over = self.answering = self.complete = False
+
+    def end_soon(self) -> None:
+        """From any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: so is everything
+            self._loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        if not self.over:
+            self.ended = True
+            if self._task is not None:
+                self._task.cancel()
+
+    async def receive(self) -> dict[str, Any]:
+        self._go_on()
+        return await self._receive()
+
+    async def send(self, message: dict[str, Any]) -> None:
+        self._go_on()
+        self.answering = True
+        body = message.get("body", b"")
+        if len(body) > PIECE and message["type"] == "http.response.body":
+            view = memoryview(body)
+            for at in range(0, len(body) - PIECE, PIECE):
+                piece = bytes(view[at : at + PIECE])
+                await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+                self._go_on()
+            message = {**message, "body": bytes(view[(len(body) - 1) // PIECE * PIECE :])}
+        await self._send(message)
+        self.complete = message["type"] == "http.response.body" and not message.get("more_body")
+
+    def _go_on(self) -> None:
+        if self.ended:  # whatever the app makes of its cancellation
+            raise CutOff
+
+
+class _Counted:
+    """An exchange whose body has no announced length: counted here where the engine cannot.
+
+    Once it is too large the app gets no more of it and answers no more, whatever it makes of the exception.
+    """
+
+    __slots__ = ("_left", "_more", "_receive", "_send", "answering", "exceeded")
+
+    def __init__(self, receive: Receive, send: Send, limit: int) -> None:
+        self._receive, self._send, self._left = receive, send, limit
+        self._more = True
+        self.exceeded = self.answering = False
+
+    async def receive(self) -> dict[str, Any]:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._left -= len(message.get("body", b""))
+            self._more = bool(message.get("more_body"))
+            self.exceeded = self._left < 0
+        if self.exceeded:
+            raise TooLarge
+        return message
+
+    async def rest(self) -> None:
+        """Take in a little more of the body, for nothing.
+
+        An engine that is still sending to a worker that has closed finds an error where the answer would be
+        (Apache: 503). Who sends much more than is allowed may get that.
+        """
+        end = self._left - _MOST_DISCARDED
+        while self._more and self._left > end:
+            message = await self._receive()
+            self._more = bool(message.get("more_body"))  # no more after a disconnect either
+            self._left -= len(message.get("body", b""))
+
+    async def send(self, message: dict[str, Any]) -> None:
+        if self.exceeded and not self.answering:
+            raise TooLarge
+        self.answering = True
+        await self._send(message)
+
+
 async def _send_answer(said: Answer, kind: str, send: Send) -> None:
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in said.headers]
     await send({"type": f"{kind}.start", "status": said.status, "headers": headers})
     await send({"type": f"{kind}.body", "body": said.body})
+
+
+def _size(headers: Headers) -> int:
+    """Bytes of all header fields that came from outside: names and values."""
+    return sum(len(name) + len(value) for name, value in headers if not name.startswith(b"sealgate-"))
 
 
 def _only(headers: Headers, wanted: bytes) -> str:

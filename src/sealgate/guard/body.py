@@ -6,16 +6,19 @@ upload (over HTTP/2: any without content-length) has none, so it is taken in fir
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["ClosingBody", "TooLarge", "spool"]
+__all__ = ["ClosingBody", "TooLarge", "discard", "spool"]
 
 _IN_MEMORY = 1024 * 1024
 _PIECE = 64 * 1024
+_MOST_DISCARDED = 1024 * 1024
+_LONGEST_NUMBER = 18
 
 
 class Readable(Protocol):
@@ -58,6 +61,27 @@ def _copy(stream: Readable, file: tempfile.SpooledTemporaryFile[bytes], limit: i
             raise TooLarge
         file.write(piece)
     return size
+
+
+def discard(stream: Readable, length: str, *, limit: int) -> None:
+    """Take in a body that is refused for its length, for nothing, where it is a little too large only.
+
+    An engine that is still sending to a worker that has closed finds an error where the answer would be
+    (Apache: 503). It hands over no more than 1 MiB beyond the limit; who announces more is not listened to.
+
+    Args:
+        stream: ``wsgi.input``.
+        length: CONTENT_LENGTH as it came.
+        limit: the policy's ``limits.body``.
+    """
+    if len(length) > _LONGEST_NUMBER or not (length.isascii() and length.isdigit()):
+        return
+    left = int(length)
+    if left > limit + _MOST_DISCARDED:
+        return
+    with contextlib.suppress(OSError):  # whoever has gone needs no answer
+        while left > 0 and (piece := stream.read(min(_PIECE, left))):
+            left -= len(piece)
 
 
 class ClosingBody:

@@ -7,23 +7,41 @@ What cannot be read completely is refused: a worker never goes on with half a po
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from itertools import islice
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING, NamedTuple, cast, get_args
 
 from sealgate.errors import StateError
+from sealgate.policy.membership import Kind
+from sealgate.policy.network import FAMILIES, Admitted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from sealgate.policy.model import Policy
 
-__all__ = ["SCHEMA", "Compiled", "compile_policy"]
+__all__ = ["SCHEMA", "Compiled", "Group", "Pattern", "compile_policy"]
 
-SCHEMA = 1
+SCHEMA = 6
 """Version of the JSON below; a worker of another version refuses it."""
 
 _MOST_USUAL_HOSTS = 4096
+_KINDS = frozenset(get_args(Kind))
+
+
+class Pattern(NamedTuple):
+    """Who is in a group, by one name that one authority certified; see :mod:`sealgate.policy.membership`."""
+
+    authority: str
+    kind: Kind
+    pattern: str
+
+
+class Group(NamedTuple):
+    """A group of clients. Single certificates may be in it besides."""
+
+    name: str
+    members: tuple[Pattern, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +56,15 @@ class Compiled:
         public_host: the host in ``site.url`` or the first name (IPv6 in brackets).
         public_port: the port clients type.
         body_limit: largest request body in bytes.
+        clients: ``off``, ``optional`` or ``required``: client certificates. The engine enforces it; here it
+            says whether the engine tells about them.
+        headers_limit: largest request header in bytes, all fields together; 0: the engine counts.
+        admitted: the addresses that may come in; None: all, or the engine sees to it.
+        authority: how clients' authority is called; empty: no certificates are asked for.
+        issuers: the certificates of that authority, base64 of DER.
+        former: those that counted before, since the keeper began, and count no more; likewise.
+        own: it is the private one, which signs every client's certificate itself.
+        groups: of clients.
         usual_hosts: complete Host values that are allowed; derived, so that most need no parsing.
     """
 
@@ -48,6 +75,14 @@ class Compiled:
     public_host: str
     public_port: int
     body_limit: int
+    clients: str
+    headers_limit: int = 0
+    admitted: Admitted | None = None
+    authority: str = ""
+    issuers: tuple[str, ...] = ()
+    former: tuple[str, ...] = ()
+    own: bool = False
+    groups: tuple[Group, ...] = ()
     usual_hosts: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -72,6 +107,14 @@ class Compiled:
                 "public_host": self.public_host,
                 "public_port": self.public_port,
                 "body_limit": self.body_limit,
+                "clients": self.clients,
+                "headers_limit": self.headers_limit,
+                "admitted": None if self.admitted is None else asdict(self.admitted),
+                "authority": self.authority,
+                "issuers": list(self.issuers),
+                "former": list(self.former),
+                "own": self.own,
+                "groups": {group.name: group.members for group in self.groups},
             },
             indent=1,
         )
@@ -105,6 +148,17 @@ class Compiled:
             public_host=data["public_host"],
             public_port=data["public_port"],
             body_limit=data["body_limit"],
+            clients=data["clients"],
+            headers_limit=data["headers_limit"],
+            admitted=_admitted(data["admitted"]),
+            authority=data["authority"],
+            issuers=tuple(data["issuers"]),
+            former=tuple(data["former"]),
+            own=data["own"],
+            groups=tuple(
+                Group(name, tuple(Pattern(*one) for one in members))
+                for name, members in data["groups"].items()
+            ),
         )
 
 
@@ -127,6 +181,48 @@ def _is_ports(value: object) -> bool:
     )
 
 
+def _is_mode(value: object) -> bool:
+    return value in ("off", "optional", "required")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_admitted(value: object) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, dict) or value.keys() != {"four", "six"}:
+        return False
+    return _are_bounds(value["four"], FAMILIES[4]) and _are_bounds(value["six"], FAMILIES[6])
+
+
+def _are_bounds(value: object, bits: int) -> bool:
+    """Rising numbers, as many that begin something as that end it: cut off, they would let everyone in."""
+    if not isinstance(value, list) or len(value) % 2 or not all(_is_count(bound) for bound in value):
+        return False
+    return all(one < next_ for one, next_ in pairwise(value)) and (not value or value[-1] <= 1 << bits)
+
+
+def _is_groups(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        name and isinstance(members, list) and all(map(_is_pattern, members))
+        for name, members in value.items()
+    )
+
+
+def _is_pattern(value: object) -> bool:
+    return _is_texts(value) and len(cast("list[str]", value)) == 3 and cast("list[str]", value)[1] in _KINDS
+
+
+def _admitted(value: dict[str, list[int]] | None) -> Admitted | None:
+    return None if value is None else Admitted(tuple(value["four"]), tuple(value["six"]))
+
+
 _KEYS = {
     "schema": _is_count,
     "generation": _is_count,
@@ -136,6 +232,14 @@ _KEYS = {
     "public_host": lambda value: isinstance(value, str) and bool(value),
     "public_port": _is_port,
     "body_limit": _is_count,
+    "clients": _is_mode,
+    "headers_limit": _is_count,
+    "admitted": _is_admitted,
+    "authority": _is_text,
+    "issuers": _is_texts,
+    "former": _is_texts,
+    "own": _is_flag,
+    "groups": _is_groups,
 }
 
 
@@ -147,11 +251,28 @@ def _refused(why: str) -> StateError:
     )
 
 
-def compile_policy(policy: Policy, generation: int) -> Compiled:
-    """The part of a policy the guard decides by."""
+def compile_policy(
+    policy: Policy,
+    generation: int,
+    *,
+    guards: Collection[str] = (),
+    issuers: Iterable[str] = (),
+    former: Iterable[str] = (),
+) -> Compiled:
+    """The part of a policy the guard decides by.
+
+    Args:
+        policy: the policy.
+        generation: rises with every publication.
+        guards: keys that the engine leaves to the guard, where others enforce them: ``limits.headers``,
+            ``network.allow`` (and with it ``network.deny``).
+        issuers: the certificates of the clients' authority, base64 of DER.
+        former: those that counted before.
+    """
     host = policy.public_url.removeprefix("https://")
     port = f":{policy.public_port}"
     names = policy.site.names
+    admitted = policy.network.admitted() if "network.allow" in guards else None
     ports = {policy.public_port, *(endpoint.port for endpoint in policy.listen.https)}
     return Compiled(
         generation=generation,
@@ -161,4 +282,17 @@ def compile_policy(policy: Policy, generation: int) -> Compiled:
         public_host=host.removesuffix(port),
         public_port=policy.public_port,
         body_limit=policy.limits.body,
+        clients=policy.clients.mode,
+        headers_limit=policy.limits.headers if "limits.headers" in guards else 0,
+        admitted=None if admitted is None or admitted.everyone else admitted,
+        authority="" if policy.clients.mode == "off" else policy.clients.authorities[0].name,
+        issuers=tuple(issuers),
+        former=tuple(former),
+        own=policy.own_list,
+        groups=() if policy.clients.mode == "off" else tuple(_groups(policy)),
     )
+
+
+def _groups(policy: Policy) -> Iterator[Group]:
+    for name, members in policy.clients.groups.items():
+        yield Group(name, tuple(Pattern(one.authority, one.kind, one.pattern) for one in members))

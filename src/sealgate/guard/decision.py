@@ -18,10 +18,14 @@ if TYPE_CHECKING:
     from sealgate.guard.compiled import Compiled
 
 __all__ = [
+    "ADDRESS_REFUSED",
     "BODY_TOO_LARGE",
+    "HEADERS_TOO_LARGE",
     "PATH_MISMATCH",
+    "REVOKED",
     "UNJUDGED",
     "UNSPOOLED",
+    "UNVERIFIED",
     "Allow",
     "Deny",
     "Facts",
@@ -68,10 +72,20 @@ class Deny:
 UNJUDGED = Deny(problem("internal-error"), "engine-facts-missing")
 """The engine did not say what it promised to say: never guess, fail closed."""
 
+UNVERIFIED = Deny(problem("client-certificate-refused"), "certificate-not-verified")
+"""The engine looked at the client's certificate and does not vouch for it: never taken for no certificate."""
+
 PATH_MISMATCH = Deny(problem("internal-error"), "path-mismatch")
 """The path that arrived is not the decoded form of the one that the engine announced."""
 
+REVOKED = Deny(problem("client-certificate-refused"), "certificate-revoked")
+"""The client's certificate was revoked, perhaps since its connection began."""
+
+ADDRESS_REFUSED = Deny(problem("address-refused"), "address")
+
 BODY_TOO_LARGE = Deny(problem("body-too-large"), "body-limit")
+
+HEADERS_TOO_LARGE = Deny(problem("headers-too-large"), "headers-limit")
 
 UNSPOOLED = Deny(problem("internal-error"), "spool-directory")
 """A body of unknown length could not be kept: no place to write, or no room."""

@@ -11,24 +11,12 @@ from __future__ import annotations
 
 import re
 
+from sealgate.policy.claims import FAMILIES, NAMES, OWN
+
 __all__ = ["is_spoofable", "is_spoofable_variable"]
 
 _SPOOFABLE = re.compile(
-    r"sealgate.*"
-    # Where the request came from, and by what (RFC 7239 and what was there before it).
-    r"|forwarded.*|x-forwarded.*|x-forward-.*|x-real-.*|x-client-.*|x-cluster-client-.*|x-proxyuser-.*"
-    r"|true-client-.*|cf-connecting-.*|fastly-client-.*|x-envoy-.*|client-ip"
-    r"|(?:wl-proxy|proxy|incap|fly)-client-ip|x-azure-(?:client|socket)ip|x-appengine-.*|cloudfront-.*"
-    r"|x-scheme|x-url-scheme|x-proto|front-end-https|x-arr-ssl"
-    # Who called (RFC 9440, XFCC, the usual nginx and Apache names).
-    r"|client-cert.*|x-ssl.*|ssl-.*|x-tls-.*|remote-.*|x-remote-.*|x-auth-request-.*|x-amzn-mtls-.*"
-    r"|x-authenticated-.*|x-goog-authenticated-user-.*|x-ms-client-principal.*|x-webauth-.*|x-pomerium-.*"
-    r"|x-consumer-(?:id|username|custom-id)|x-arr-clientcert"
-    # What was asked for, in the words of a rewriting proxy. X-Script-Name: a known snippet cuts it off.
-    r"|x-script-name"
-    r"|x-original-.*|x-rewrite-.*|x-host|x-http-host-override"
-    # Becomes the variable HTTP_PROXY, which HTTP client libraries of old read.
-    r"|proxy"
+    "|".join(f"{re.escape(family)}.*" for family in (*OWN, *FAMILIES)) + "|" + "|".join(map(re.escape, NAMES))
 )
 
 # Variables that CGI servers set about the caller; a WSGI server that copies its environment may carry them.

@@ -1,23 +1,30 @@
 """Decisions with a memory: the same few Host values and targets come again and again.
 
-Only what was allowed is remembered, by exactly what it was decided on; a policy's memory ends with it.
-Clients choose the texts, so both their number and their length are bounded.
+Of requests only what was allowed is remembered, by exactly what it was decided on; a policy's memory ends
+with it. Clients choose the texts, so both their number and their length are bounded.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from sealgate.guard.decision import Deny, Facts, decide
+from sealgate.guard.decision import ADDRESS_REFUSED, REVOKED, Deny, Facts, decide
 
 if TYPE_CHECKING:
     from sealgate.guard.client import Client
     from sealgate.guard.compiled import Compiled
 
-__all__ = ["Judge", "Passed"]
+__all__ = ["Judge", "Passed", "Revoked"]
 
 _MOST_REMEMBERED = 4096
 _LONGEST_REMEMBERED = 512
+
+
+class Revoked(Protocol):
+    """The keys (``Certificate.revocation_key``) of those who were revoked, at any moment."""
+
+    def __contains__(self, key: bytes, /) -> bool:
+        """Was this one?"""
 
 
 class Passed(NamedTuple):
@@ -35,13 +42,36 @@ class Passed(NamedTuple):
 
 
 class Judge:
-    """`decide` for one policy."""
+    """`decide` for one policy.
 
-    __slots__ = ("_known", "compiled")
+    Args:
+        compiled: the policy.
+        revoked: clients.
+    """
 
-    def __init__(self, compiled: Compiled) -> None:
-        self.compiled = compiled
+    __slots__ = ("_known", "_revoked", "_whence", "compiled")
+
+    def __init__(self, compiled: Compiled, revoked: Revoked = ()) -> None:
+        self.compiled, self._revoked = compiled, revoked
         self._known: dict[tuple[str, str], Passed] = {}
+        self._whence: dict[str, bool] = {}
+
+    def whence(self, address: str) -> Deny | None:
+        """Judge where a request comes from; before who asks, and for what."""
+        admitted = self.compiled.admitted
+        if admitted is None:
+            return None
+        known = self._whence.get(address)
+        if known is None:
+            if len(self._whence) >= _MOST_REMEMBERED:
+                self._whence = {}
+            known = self._whence[address] = admitted.admits(address)
+        return None if known else ADDRESS_REFUSED
+
+    def revoked(self, client: Client) -> Deny | None:
+        """Judge who asks: asked at each request, since a connection may be older than the revocation."""
+        certificate = client.certificate
+        return REVOKED if certificate is not None and certificate.revocation_key in self._revoked else None
 
     def __call__(self, client: Client, method: str, host: str, target: str, length: str) -> Passed | Deny:
         """Judge one request; the arguments are those of :class:`Facts`."""

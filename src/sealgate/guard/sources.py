@@ -2,85 +2,323 @@
 
 A source returns None where the engine did not say what it promised; adapters then fail closed. Header fields
 of these names are the engine's alone: it removes what comes from outside, whatever the spelling, and the
-socket is private.
+socket is private. Still, other local processes may reach it (connect(2) is no matter of Landlock, and the
+name of a socket is no secret), so nothing of a request counts without the deployment's proof.
+
+A client's certificate that the engine does not vouch for, or that cannot be read, makes an origin with a
+refusal: 403 `client-certificate-refused`, and never no certificate. A field that is missing or there twice is
+the engine's mistake, not the client's: None, so 500.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hmac import compare_digest
 from typing import TYPE_CHECKING, Protocol
 
 from sealgate.guard.client import Client
+from sealgate.guard.decision import UNVERIFIED, Deny
+from sealgate.policy.identity import ADDRESS, CERTIFICATE, PATH, PROOF, VERIFIED
+from sealgate.policy.problems import problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, MutableMapping
+    from collections.abc import Mapping, MutableMapping, Sequence
     from typing import Any
 
-__all__ = ["EnvoySource", "Origin", "Source"]
+    from sealgate.guard.certificate import Certificates
+    from sealgate.guard.compiled import Compiled
+    from sealgate.guard.groups import Given, Groups
+
+__all__ = ["EnvoySource", "InsideSource", "Origin", "ProxySource", "Source", "source"]
 
 _ENDPOINT = re.compile(r"(?:([0-9.]+)|\[([0-9a-fA-F:.]+)\]):([0-9]{1,5})")
 _MOST_REMEMBERED = 4096
+_LONGEST_REMEMBERED = 8 * 1024
+_SHORTEST_PROOF = 32
+_SAID = (PROOF, ADDRESS, PATH, VERIFIED, CERTIFICATE)
+_VARIABLES = tuple((name, "HTTP_" + name.upper().replace("-", "_")) for name in _SAID)
+_FIELDS = {name.encode(): name for name in _SAID}
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The caller's end of a connection: who, and its TCP or UDP port."""
+    """The caller's end of a connection: who, and its TCP or UDP port.
+
+    `refusal` is there where whoever it is must not be let in, whatever is asked for.
+    """
 
     client: Client
     port: int
+    refusal: Deny | None = None
 
 
 class Source(Protocol):
-    """Facts of one engine. Both return the origin and the raw target (as latin-1), or None: fail closed."""
+    """Facts of one engine: the origin and the raw target (as latin-1), or None: fail closed."""
+
+    def use(self, compiled: Compiled) -> None:
+        """From now on the issuers of this policy count."""
 
     def from_environ(self, environ: MutableMapping[str, Any]) -> tuple[Origin, str] | None:
         """For WSGI; takes the engine's fields out of the environ."""
 
-    def from_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> tuple[Origin, str] | None:
+    def from_scope(self, scope: Mapping[str, Any]) -> tuple[Origin, str] | None:
         """For ASGI; the adapter leaves the engine's fields out of what the app sees."""
 
 
-class EnvoySource:
-    """``sealgate-address`` and ``sealgate-path``, set by Envoy over the worker's private unix socket."""
+def source(
+    identity: str,
+    proof: str = "",
+    *,
+    clients: bool = False,
+    compiled: Compiled | None = None,
+    given: Given = (),
+) -> Source:
+    """The source for an engine's ``identity`` (``engines/contract.py``).
 
-    def __init__(self) -> None:
-        # Connections are kept alive, so the same few texts come again and again. Bounded.
-        self._origins: dict[str, Origin] = {}
+    Args:
+        identity: ``h2``, ``proof`` or ``inside``.
+        proof: the deployment's proof; at least 32 characters but for ``inside``.
+        clients: the policy asks for client certificates; without it, nothing is read about them.
+        compiled: the policy in force, whose issuers count; see :meth:`Source.use`.
+        given: the groups of single certificates (`policy.identity.membership_key`). One is in them before
+            anybody has it, so they are asked once.
+    """
+    made = _made(identity, proof, clients=clients, given=given)
+    if compiled is not None:
+        made.use(compiled)
+    return made
+
+
+def _made(identity: str, proof: str, *, clients: bool, given: Given) -> Source:
+    if identity == "h2":
+        return EnvoySource(proof, clients=clients, given=given)
+    if identity == "proof":
+        return ProxySource(proof, clients=clients, given=given)
+    if identity == "inside":
+        return InsideSource(clients=clients, given=given)
+    raise ValueError(f"there is no source of facts for {identity!r}")
+
+
+class _Origins:
+    """Origins by what the engine said; connections are kept alive, so the same few come again and again.
+
+    Bounded in number and length: who connects chooses the port and, within what authorities sign, the
+    certificate.
+    """
+
+    __slots__ = ("_certificates", "_compiled", "_given", "_groups", "_known")
+
+    def __init__(self, given: Given = ()) -> None:
+        self._given = given
+        self._groups: Groups | None = None
+        self._known: dict[tuple[str, str | bytes], Origin] = {}
+        self._certificates: Certificates | None = None
+        self._compiled: Compiled | None = None
+
+    def use(self, compiled: Compiled) -> None:
+        """Read certificates by this policy, those of connections that are open too."""
+        if self._identities_of(compiled) != self._identities_of(self._compiled):
+            self._known, self._certificates, self._groups = {}, None, None
+        self._compiled = compiled
+
+    @staticmethod
+    def _identities_of(compiled: Compiled | None) -> object:
+        by = compiled
+        return by and (by.authority, by.issuers, by.former, by.own, by.groups)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __call__(self, address: str, certificate: str | bytes) -> Origin | None:
+        """The origin of an address and a certificate, text or DER (empty: none); None: that is no address."""
+        return self._known.get((address, certificate)) or self._afresh(address, certificate)
+
+    def _afresh(self, address: str, certificate: str | bytes) -> Origin | None:
+        origin = _parse(address)
+        if origin is not None and certificate:
+            origin = self._with(origin, certificate)
+        if origin is not None and len(certificate) <= _LONGEST_REMEMBERED:
+            if len(self._known) >= _MOST_REMEMBERED:
+                self._known = {}
+            self._known[address, certificate] = origin
+        return origin
+
+    def _with(self, origin: Origin, text: str | bytes) -> Origin:
+        # Most workers never see a certificate, and what reads them is large.
+        from sealgate.guard.certificate import Certificates, Unreadable
+        from sealgate.guard.groups import Groups
+        from sealgate.guard.issuers import Issuers
+
+        if self._certificates is None or self._groups is None:
+            by = self._compiled
+            issuers = Issuers(by.issuers, by.authority, only=by.own, former=by.former) if by else Issuers()
+            self._certificates = Certificates(issuers)
+            self._groups = Groups(by.groups if by else (), self._given)
+        read = self._certificates(text)
+        if isinstance(read, Unreadable):
+            return replace(origin, refusal=Deny(problem("client-certificate-refused"), read.reason))
+        groups = self._groups.of(read)
+        return replace(origin, client=replace(origin.client, certificate=read, groups=groups))
+
+
+class EnvoySource:
+    """``sealgate-address``, ``sealgate-path``, ``sealgate-certificate``: believed with ``sealgate-proof``.
+
+    Envoy ends the handshake of a client whose certificate does not count, so one that is there is verified.
+
+    Args:
+        proof: at least 32 characters; compared in constant time.
+        clients: the policy asks for client certificates.
+        given: the groups of single certificates.
+    """
+
+    def __init__(self, proof: str, *, clients: bool = False, given: Given = ()) -> None:
+        self._proof = _sufficient(proof)
+        self._clients = clients
+        self._origins = _Origins(given)
+        self.use = self._origins.use
 
     def from_environ(self, environ: MutableMapping[str, Any]) -> tuple[Origin, str] | None:
-        """Facts from a WSGI environ; servers join duplicates with commas, which no address contains."""
+        """Facts from a WSGI environ; servers join duplicates with commas, which nothing here contains."""
+        shown = environ.pop("HTTP_SEALGATE_PROOF", "").encode("utf-8", "replace")
         address = environ.pop("HTTP_SEALGATE_ADDRESS", None)
         target = environ.pop("HTTP_SEALGATE_PATH", None)
-        if address is None or target is None:
+        certificate = environ.pop("HTTP_SEALGATE_CERTIFICATE", "") if self._clients else ""
+        if address is None or target is None or not compare_digest(shown, self._proof):
             return None
-        origin = self._origins.get(address) or self._origin(address)
+        origin = self._origins(address, certificate)
         return (origin, target) if origin else None
 
-    def from_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> tuple[Origin, str] | None:
-        """Facts from an ASGI header list; each field exactly once."""
-        address = target = ""
+    def from_scope(self, scope: Mapping[str, Any]) -> tuple[Origin, str] | None:
+        """Facts from an ASGI scope's header list; each field exactly once, the certificate at most once."""
+        address = target = certificate = ""
+        shown = b""
         count = 0
-        for name, value in headers:
+        for name, value in scope["headers"]:
             if name == b"sealgate-address":
                 address = value.decode("latin-1")
                 count += 1
             elif name == b"sealgate-path":
                 target = value.decode("latin-1")
                 count += 16
-        if count != 17:
+            elif name == b"sealgate-proof":
+                shown = value
+                count += 256
+            elif name == b"sealgate-certificate" and self._clients:
+                if certificate:
+                    return None
+                certificate = value.decode("latin-1")
+        if count != 273 or not compare_digest(shown, self._proof):
             return None
-        origin = self._origins.get(address) or self._origin(address)
+        origin = self._origins(address, certificate)
         return (origin, target) if origin else None
 
-    def _origin(self, text: str) -> Origin | None:
-        origin = _parse(text)
-        if origin is not None:
-            if len(self._origins) >= _MOST_REMEMBERED:
-                self._origins = {}
-            self._origins[text] = origin
-        return origin
+
+class ProxySource:
+    """All fields of ``policy/identity.py``, believed only together with the deployment's proof.
+
+    Args:
+        proof: at least 32 characters; compared in constant time.
+        clients: the policy asks for client certificates.
+        given: the groups of single certificates.
+    """
+
+    def __init__(self, proof: str, *, clients: bool = False, given: Given = ()) -> None:
+        self._proof = _sufficient(proof)
+        self._clients = clients
+        self._origins = _Origins(given)
+        self.use = self._origins.use
+
+    def from_environ(self, environ: MutableMapping[str, Any]) -> tuple[Origin, str] | None:
+        """Facts from a WSGI environ; duplicates come joined with commas, and no such text is right."""
+        said = {name: environ.pop(variable, None) for name, variable in _VARIABLES}
+        return self._told(said)
+
+    def from_scope(self, scope: Mapping[str, Any]) -> tuple[Origin, str] | None:
+        """Facts from an ASGI scope's header list; each field once.
+
+        Others that begin like them may come from outside, any number of times: nginx takes out no names that
+        it is not told of. They say nothing here, and no app is told of them (``guard/headers.py``).
+        """
+        said: dict[str, str | None] = {}
+        for name, value in scope["headers"]:
+            if name[:9] == b"sealgate-" and (field := _FIELDS.get(name)):
+                if field in said:
+                    return None
+                said[field] = value.decode("latin-1")
+        return self._told(said)
+
+    def _told(self, said: Mapping[str, str | None]) -> tuple[Origin, str] | None:
+        proof = said.get(PROOF)
+        if proof is None or not compare_digest(proof.encode("utf-8", "replace"), self._proof):
+            return None
+        address, target = said.get(ADDRESS), said.get(PATH)
+        if address is None or target is None:
+            return None
+        if not self._clients:
+            origin = self._origins(address, "")
+        else:
+            origin = self._verified(address, said.get(VERIFIED), said.get(CERTIFICATE) or "")
+        return (origin, target) if origin else None
+
+    def _verified(self, address: str, verdict: str | None, certificate: str) -> Origin | None:
+        """By the server's verdict: one of two words, and each with what belongs to it."""
+        if verdict is None:
+            return None
+        if (verdict == "SUCCESS" and certificate) or (verdict == "NONE" and not certificate):
+            return self._origins(address, certificate)
+        origin = self._origins(address, "")
+        return replace(origin, refusal=UNVERIFIED) if origin else None
+
+
+class InsideSource:
+    """What the server around the guard knows itself: the guard and the app are in its own process.
+
+    WSGI: ``REMOTE_ADDR``, ``REMOTE_PORT``, ``RAW_URI`` and ``sealgate.peer_certificate`` (DER, empty where
+    none was shown), which no header field can become. ASGI: ``client``, ``raw_path`` with ``query_string``,
+    and the ``tls`` extension's ``client_cert_chain`` (PEM, the client's own first).
+    """
+
+    def __init__(self, *, clients: bool = False, given: Given = ()) -> None:
+        self._clients = clients
+        self._origins = _Origins(given)
+        self.use = self._origins.use
+
+    def from_environ(self, environ: MutableMapping[str, Any]) -> tuple[Origin, str] | None:
+        """Facts from a WSGI environ."""
+        certificate = environ.pop("sealgate.peer_certificate", None)
+        target = environ.get("RAW_URI")
+        if target is None or certificate is None:
+            return None
+        return self._told(
+            (environ.get("REMOTE_ADDR", ""), environ.get("REMOTE_PORT", "")), target, certificate
+        )
+
+    def from_scope(self, scope: Mapping[str, Any]) -> tuple[Origin, str] | None:
+        """Facts from an ASGI scope."""
+        tls = (scope.get("extensions") or {}).get("tls")
+        path, query, client = scope.get("raw_path"), scope.get("query_string", b""), scope.get("client")
+        if tls is None or not path or not client:
+            return None
+        chain = tls.get("client_cert_chain") or ("",)
+        target = (path + b"?" + query if query else path).decode("latin-1")
+        return self._told(client, target, chain[0])
+
+    def _told(
+        self, client: Sequence[object], target: str, certificate: str | bytes
+    ) -> tuple[Origin, str] | None:
+        host, port = str(client[0]).partition("%")[0], client[1]  # without the zone of a link-local address
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        origin = self._origins(address, certificate if self._clients else "")
+        return (origin, target) if origin else None
+
+
+def _sufficient(proof: str) -> bytes:
+    if len(proof) < _SHORTEST_PROOF:
+        raise ValueError(f"a proof has at least {_SHORTEST_PROOF} characters")
+    return proof.encode()
 
 
 def _parse(text: str) -> Origin | None:

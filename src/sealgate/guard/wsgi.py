@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sealgate.guard.body import ClosingBody, TooLarge, spool
-from sealgate.guard.decision import BODY_TOO_LARGE, PATH_MISMATCH, UNJUDGED, UNSPOOLED, Deny, Facts
+from sealgate.guard.body import ClosingBody, TooLarge, discard, spool
+from sealgate.guard.decision import (
+    BODY_TOO_LARGE,
+    HEADERS_TOO_LARGE,
+    PATH_MISMATCH,
+    REVOKED,
+    UNJUDGED,
+    UNSPOOLED,
+    Deny,
+    Facts,
+)
 from sealgate.guard.headers import is_spoofable_variable
 from sealgate.guard.judge import Judge
 from sealgate.guard.log import denial, to_stderr
 from sealgate.guard.problems import answer
+from sealgate.guard.under_way import PIECE, CutOff, UnderWay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from sealgate.guard.compiled import Compiled
+    from sealgate.guard.judge import Passed, Revoked
     from sealgate.guard.log import Log
     from sealgate.guard.sources import Source
 
@@ -37,6 +49,7 @@ class Guard:
         compiled: the policy in force; see :meth:`use`.
         source: the engine's way of telling facts.
         log: takes one event per denial.
+        revoked: clients.
         spool_directory: for request bodies of unknown length over 1 MiB; default: the system's.
     """
 
@@ -47,10 +60,12 @@ class Guard:
         source: Source,
         log: Log = to_stderr,
         *,
+        revoked: Revoked = (),
         spool_directory: str | None = None,
     ) -> None:
         self._app = app
-        self._judge = Judge(compiled)
+        self._revoked, self._under_way = revoked, UnderWay(revoked)
+        self._judge = Judge(compiled, revoked)
         self._source = source
         self._log = log
         self._spool_directory = spool_directory
@@ -59,7 +74,8 @@ class Guard:
 
     def use(self, compiled: Compiled) -> None:
         """Judge by another policy from the next request on."""
-        self._judge = Judge(compiled)
+        self._judge = Judge(compiled, self._revoked)
+        self._source.use(compiled)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Judge one request (PEP 3333)."""
@@ -69,9 +85,16 @@ class Guard:
         origin, target = told
         judge, method = self._judge, environ["REQUEST_METHOD"]
         host, length = environ.get("HTTP_HOST", ""), environ.get("CONTENT_LENGTH", "")
-        passed = judge(origin.client, method, host, target, length)
+        limit = judge.compiled.headers_limit
+        if limit and _size(environ) > limit:
+            passed: Passed | Deny = HEADERS_TOO_LARGE
+        else:
+            stranger = judge.whence(origin.client.address) or origin.refusal or judge.revoked(origin.client)
+            passed = stranger or judge(origin.client, method, host, target, length)
         if isinstance(passed, Deny) or environ["PATH_INFO"] != passed.native:
             deny = passed if isinstance(passed, Deny) else PATH_MISMATCH
+            if deny is BODY_TOO_LARGE:
+                discard(environ["wsgi.input"], length, limit=judge.compiled.body_limit)
             return self._refuse(deny, Facts(origin.client, method, host, target), environ, start_response)
         self._clean(environ)
         compiled = judge.compiled
@@ -83,9 +106,49 @@ class Guard:
         environ["HTTPS"] = "on"
         environ["wsgi.url_scheme"] = "https"
         environ["sealgate.client"] = origin.client
-        if length or method in _BODILESS or not environ.get("wsgi.input_terminated"):
+        abort = environ.pop("sealgate.abort", None)
+        certificate = origin.client.certificate
+        if certificate is None or not certificate.revocation_key:
+            return self._call(Facts(origin.client, method, host, target, length), environ, start_response)
+        facts = Facts(origin.client, method, host, target, length)
+        return self._watch(
+            certificate.revocation_key,
+            _Watched(abort, partial(self._note, REVOKED, facts, environ)),
+            facts,
+            environ,
+            start_response,
+        )
+
+    def _watch(
+        self, key: bytes, watched: _Watched, facts: Facts, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Call the app for a client who may be revoked before the exchange ends."""
+        mark = self._under_way.enter(key, watched.end)
+        leave = partial(self._under_way.leave, mark)
+        try:
+            response = self._call(facts, environ, start_response)
+        except BaseException:
+            leave()
+            raise
+        if watched.ended:
+            leave()
+            _close(response)
+            if watched.abortable:
+                raise CutOff
+            gone = CutOff()
+            return _answered(REVOKED, environ, partial(start_response, exc_info=(CutOff, gone, None)))
+        if isinstance(response, list) and not watched.abortable:
+            if sum(map(len, response)) <= PIECE:  # complete, and on its way at once
+                leave()
+                return response
+            response = _pieces(response)
+        return _WatchedBody(response, watched, leave)
+
+    def _call(self, facts: Facts, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """The app; a body whose length is not known is taken in first."""
+        bodiless = facts.method in _BODILESS
+        if facts.length or bodiless or not environ.get("wsgi.input_terminated"):
             return self._app(environ, start_response)
-        facts = Facts(origin.client, method, host, target)
         return self._call_with_length(facts, environ, start_response)
 
     def _clean(self, environ: Environ) -> None:
@@ -130,17 +193,90 @@ class Guard:
     def _refuse(
         self, deny: Deny, facts: Facts | None, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
-        method = str(environ.get("REQUEST_METHOD", ""))
-        request_id = str(environ.get("HTTP_X_REQUEST_ID", ""))
+        self._note(deny, facts, environ)
+        return _answered(deny, environ, start_response)
+
+    def _note(self, deny: Deny, facts: Facts | None, environ: Environ) -> None:
+        """Into the log."""
         self._log(
             denial(
                 deny,
                 address=facts.client.address if facts else "",
-                method=method,
+                method=str(environ.get("REQUEST_METHOD", "")),
                 target=facts.target if facts else "",
-                request_id=request_id,
+                request_id=str(environ.get("HTTP_X_REQUEST_ID", "")),
             )
         )
-        said = answer(deny.problem, method=method, request_id=request_id)
-        start_response(f"{said.status} {said.phrase}", list(said.headers))
-        return [said.body] if said.body else []
+
+
+def _answered(deny: Deny, environ: Environ, start_response: StartResponse) -> list[bytes]:
+    method, request_id = str(environ.get("REQUEST_METHOD", "")), str(environ.get("HTTP_X_REQUEST_ID", ""))
+    said = answer(deny.problem, method=method, request_id=request_id)
+    start_response(f"{said.status} {said.phrase}", list(said.headers))
+    return [said.body] if said.body else []
+
+
+class _Watched:
+    """An exchange of a client who may be revoked before it ends.
+
+    Args:
+        abort: ends the connection, where the server gives a means; else the next piece is the last.
+        note: says so in the log.
+    """
+
+    __slots__ = ("_abort", "_note", "ended")
+
+    def __init__(self, abort: Callable[[], None] | None, note: Callable[[], None]) -> None:
+        self._abort, self._note, self.ended = abort, note, False
+
+    @property
+    def abortable(self) -> bool:
+        """Can the server end it?"""
+        return self._abort is not None
+
+    def end(self) -> None:
+        """From any thread."""
+        self.ended = True
+        self._note()
+        if self._abort is not None:
+            self._abort()
+
+
+class _WatchedBody:
+    """An app's response that breaks off once its client was revoked."""
+
+    def __init__(self, inner: Iterable[bytes], watched: _Watched, leave: Callable[[], None]) -> None:
+        self._inner, self._watched, self._leave = inner, watched, leave
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._inner:
+            if self._watched.ended:
+                raise CutOff
+            yield piece
+
+    def close(self) -> None:
+        """As PEP 3333 asks, whatever the app's does."""
+        self._leave()
+        _close(self._inner)
+
+
+def _pieces(whole: list[bytes]) -> Iterator[bytes]:
+    for part in whole:
+        view = memoryview(part)
+        for at in range(0, len(part), PIECE):
+            yield bytes(view[at : at + PIECE])
+
+
+def _close(response: object) -> None:
+    close: Callable[[], None] | None = getattr(response, "close", None)
+    if close is not None:
+        close()
+
+
+def _size(environ: Environ) -> int:
+    """Bytes of all header fields that came from outside: names and values."""
+    return sum(
+        len(name) - 5 + len(value)
+        for name, value in environ.items()
+        if name.startswith("HTTP_") and not name.startswith("HTTP_SEALGATE_")
+    )

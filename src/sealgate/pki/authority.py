@@ -23,6 +23,7 @@ __all__ = [
     "Issuer",
     "Purpose",
     "authority_key_identifier",
+    "build_anchor",
     "build_issuing",
     "build_root",
     "key_usage",
@@ -135,6 +136,25 @@ def build_issuing(
         .add_extension(authority_key_identifier(above), critical=False)
     )
     return builder.sign(root.key, signature_hash(root.key))
+
+
+def build_anchor(clients: Issuer) -> x509.Certificate:
+    """The clients authority signed by its own key: what our engines verify client certificates against.
+
+    Under the root it may certify no host, because machines trust the root as one of servers. Nobody but our
+    engines trusts this one, so it needs no constraint. And it is its own root: the authority's list of
+    revoked certificates covers the whole chain, where the root, whose key is gone, could sign none.
+    """
+    above = clients.certificate
+    builder = _authority(
+        above.subject,
+        clients.key.public_key(),
+        above.subject,
+        above.not_valid_before_utc,
+        above.not_valid_after_utc,
+        0,
+    ).add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+    return builder.sign(clients.key, signature_hash(clients.key))
 
 
 def authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:

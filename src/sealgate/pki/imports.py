@@ -108,7 +108,8 @@ def check_pair(
     for certificate in chain:
         _check_strength(certificate, origin)
         check_dates(facts(certificate), origin, now=now)
-    missing = [name for name in names if not covers(names_of(chain[0]), name)]
+    covered = names_of(chain[0])
+    missing = [name for name in names if not covers(covered, name)]
     if missing:
         raise CertificateMismatch(
             "certificate-names",
@@ -116,7 +117,7 @@ def check_pair(
             "get one for all of site.names, or take the names out of site.names",
             origin=origin,
             missing=missing,
-            names=names_of(chain[0]),
+            names=covered,
         )
     return Pair(chain, key_pem)
 

@@ -19,6 +19,7 @@ __all__ = [
     "issuer_key_hash",
     "key_type_of",
     "names_of",
+    "number_text",
     "pem_of",
     "serial_text",
 ]
@@ -48,7 +49,12 @@ def key_type_of(key: object) -> str:
 
 def serial_text(certificate: x509.Certificate) -> str:
     """The serial as upper-case hex of whole bytes, as openssl shows it."""
-    text = f"{certificate.serial_number:X}"
+    return number_text(certificate.serial_number)
+
+
+def number_text(serial: int) -> str:
+    """The same of a serial number on a list."""
+    text = f"{serial:X}"
     return text.zfill(len(text) + len(text) % 2)
 
 

@@ -15,14 +15,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from sealgate.errors import CertificateDates, CertificateError
+from sealgate.errors import CertificateDates, UsageError
 from sealgate.pki.authority import BACKDATE, Issuer, authority_key_identifier, key_usage
 from sealgate.pki.keys import PublicKey, signature_hash
+from sealgate.policy.quoting import shown
 
 __all__ = [
     "CLIENT_LIFETIME",
     "SERVER_LIFETIME",
     "alternative_names",
+    "check_common_name",
     "issue_client",
     "issue_server",
     "subject_for",
@@ -34,6 +36,8 @@ _SHORTEST = timedelta(hours=1)
 _COMMON_NAME_MAX = 64
 """RFC 5280, appendix A: ub-common-name."""
 
+_NO_AUTHORITY = x509.BasicConstraints(ca=False, path_length=None)
+_SIGNS, _ENCIPHERS = key_usage(signature=True), key_usage(signature=True, encipherment=True)
 # What OpenSSL takes for a host name in a subject and then holds against name constraints.
 _LIKE_A_HOST = re.compile(r"\w(?:[\w-]*\w)?(?:\.\w(?:[\w-]*\w)?)+", re.ASCII)
 
@@ -96,27 +100,23 @@ def _leaf(
     usage: x509.ObjectIdentifier,
     dates: tuple[datetime, datetime],
 ) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer.certificate.subject)
-        .public_key(public)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(dates[0])
-        .not_valid_after(dates[1])
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(
-            key_usage(
-                signature=True,
-                encipherment=isinstance(public, rsa.RSAPublicKey)
-                and usage == ExtendedKeyUsageOID.SERVER_AUTH,
-            ),
-            critical=True,
-        )
-        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-        .add_extension(authority_key_identifier(issuer.certificate), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+    encipherment = isinstance(public, rsa.RSAPublicKey) and usage == ExtendedKeyUsageOID.SERVER_AUTH
+    extensions: list[tuple[x509.ExtensionType, bool]] = [
+        (_NO_AUTHORITY, True),
+        (_ENCIPHERS if encipherment else _SIGNS, True),
+        (x509.ExtendedKeyUsage([usage]), False),
+        (authority_key_identifier(issuer.certificate), False),
+        (x509.SubjectKeyIdentifier.from_public_key(public), False),
+    ]
+    # At once: each call of the builder copies all that it has, and tables have many rows.
+    builder = x509.CertificateBuilder(
+        issuer_name=issuer.certificate.subject,
+        subject_name=subject,
+        public_key=public,
+        serial_number=x509.random_serial_number(),
+        extensions=[x509.Extension(value.oid, critical, value) for value, critical in extensions],
     )
+    return builder.not_valid_before(dates[0]).not_valid_after(dates[1])
 
 
 def issue_server(
@@ -152,6 +152,7 @@ def issue_client(
     name: str,
     *,
     now: datetime,
+    dns: Sequence[str] = (),
     uris: Sequence[str] = (),
     emails: Sequence[str] = (),
     lifetime: timedelta = CLIENT_LIFETIME,
@@ -163,19 +164,22 @@ def issue_client(
         public: the client's key.
         name: its CommonName, 1 to 64 bytes of UTF-8.
         now: the present.
+        dns: DNS names in the alternative names. Only verifiers that trust the clients' anchor take such a
+            certificate (``authority.build_anchor``): under the root the authority may certify no host.
         uris: URIs (``spiffe://...``) in the alternative names.
         emails: mail addresses in the alternative names.
         lifetime: of the certificate; cut where the issuer's ends.
 
     Raises:
-        CertificateError: ``client-name``: empty, too long, control characters, or like a host's name,
+        UsageError: ``client-name``: empty, too long, control characters, or like a host's name,
             which the clients authority must not certify (OpenSSL would refuse it).
         CertificateDates: ``clock-before-authority``, ``authority-expired``.
     """
-    _check_client_name(name)
+    check_common_name(name)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = _leaf(issuer, public, subject, ExtendedKeyUsageOID.CLIENT_AUTH, _dates(issuer, now, lifetime))
-    general: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri) for uri in uris]
+    general: list[x509.GeneralName] = [x509.DNSName(one) for one in dns]
+    general += [x509.UniformResourceIdentifier(uri) for uri in uris]
     general += [x509.RFC822Name(email) for email in emails]
     # BoringSSL (Envoy) takes a CommonName such as "alice" for a host's name, which the authority's
     # constraints exclude, unless there are alternative names: so there always are, if only the subject.
@@ -184,19 +188,25 @@ def issue_client(
     return builder.sign(issuer.key, signature_hash(issuer.key))
 
 
-def _check_client_name(name: str) -> None:
+def check_common_name(name: str) -> None:
+    """May a client's certificate have this CommonName?
+
+    Raises:
+        UsageError: ``client-name``.
+    """
     wrong = ""
     # Bytes and not characters, as OpenSSL-based tools count: the stricter reading.
-    if not 1 <= len(name.encode()) <= _COMMON_NAME_MAX:
-        wrong = f"is {len(name.encode())} bytes long"
+    length = len(name.encode(errors="surrogatepass"))
+    if not 1 <= length <= _COMMON_NAME_MAX:
+        wrong = f"is {length} bytes long"
     elif not name.isprintable() or name != name.strip():
         wrong = "has control characters or blanks around it"
     elif _LIKE_A_HOST.fullmatch(name):
         wrong = "looks like the name of a host"
     if wrong:
-        raise CertificateError(
+        raise UsageError(
             "client-name",
-            f"the client's name {name!a} {wrong}",
+            f"the client's name {shown(name)} {wrong}",
             "use 1 to 64 bytes without dots between words, such as worker-1 or worker-1@example.org",
             name=name,
         )

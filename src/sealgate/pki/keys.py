@@ -46,9 +46,9 @@ def generate(key_type: KeyType) -> PrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=_RSA_BITS[key_type])
 
 
-def signature_hash(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384:
+def signature_hash(key: PrivateKey | PublicKey) -> hashes.SHA256 | hashes.SHA384:
     """The digest to sign with: as strong as the curve (RFC 5480 §4), SHA-256 for RSA."""
-    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size > 256:
+    if isinstance(key, ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey) and key.curve.key_size > 256:
         return hashes.SHA384()
     return hashes.SHA256()
 

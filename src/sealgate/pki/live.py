@@ -7,6 +7,10 @@
     <site>/current   -> versions/000007
     <site>/versions/000007/{chain.pem,key.pem}
 
+Where two certificates are wanted (``certificate.second_key_type``) there are ``second-chain.pem`` and
+``second-key.pem`` beside them, through the same ``current``: both are swapped together. While there is no
+second one those names lead to the first, so that what a server was told to read is always there.
+
 A new pair is verified, written into a directory of its own, and becomes live when ``current`` is replaced by
 rename(2). A reader that opens chain and key through one resolved ``current`` has a pair that fits; a process
 killed between any two steps leaves the old pair live or the new one, never a mixture. The two versions
@@ -18,7 +22,8 @@ from __future__ import annotations
 import contextlib
 import secrets
 import shutil
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -36,13 +41,27 @@ from sealgate._system.files import (
     write_atomic,
 )
 from sealgate.errors import CertificateError, CertificateMismatch
-from sealgate.pki.inspect import fingerprint, names_of
+from sealgate.pki.inspect import fingerprint, key_type_of, names_of
 from sealgate.pki.keys import parse_private, public_spki, spki
 
-__all__ = ["LiveCertificate", "LiveDirectory", "parse_chain", "verify_pair"]
+__all__ = ["LiveCertificate", "LiveDirectory", "Pem", "kind_of", "parse_chain", "second_paths", "verify_pair"]
+
+Pem = tuple[bytes, bytes]
+"""Chain and key."""
 
 _KEPT = 2
 _FILES = ("chain.pem", "key.pem")
+_SECOND = ("second-chain.pem", "second-key.pem")
+
+
+def second_paths(folder: Path) -> tuple[Path, Path]:
+    """Chain and key of the second certificate in a live directory, where one is wanted."""
+    return folder / _SECOND[0], folder / _SECOND[1]
+
+
+def kind_of(key_type: str) -> str:
+    """The family of a key type, of which a server holds one certificate: ``ecdsa`` or ``rsa``."""
+    return key_type.partition("-")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +78,44 @@ class LiveCertificate:
     """DER: the leaf, then its issuers; without the root."""
     chain_path: Path
     key_path: Path
+    second: LiveCertificate | None = None
+    """The one of the other family that is served beside it."""
+
+    @property
+    def both(self) -> tuple[LiveCertificate, ...]:
+        """It, and the second one where there is one."""
+        return (self, self.second) if self.second is not None else (self,)
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Of :attr:`both`."""
+        return tuple(one.fingerprint for one in self.both)
+
+    @property
+    def kind(self) -> str:
+        """See :func:`kind_of`; empty: a key of no family that policies name."""
+        return kind_of(key_type_of(self.leaf.public_key()))
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """What handshakes must show: kind of key to fingerprint, in the order of :attr:`both`."""
+        return {one.kind: one.fingerprint for one in self.both}
+
+    def wanted(self, key_types: tuple[str, ...], index: int = 0) -> LiveCertificate | None:
+        """The one that is there for one of the policy's key types; None: there is none.
+
+        A single certificate counts although its key is of another type than the policy says by now. Where two
+        are wanted the family of the key tells them apart.
+        """
+        if index >= len(key_types):
+            return None
+        found = (one for one in self.both if one.kind == kind_of(key_types[index]))
+        return next(found, self if len(key_types) == 1 else None)
+
+    def index(self, key_types: tuple[str, ...]) -> int:
+        """For which of the policy's key types it is."""
+        kinds = [kind_of(key_type) for key_type in key_types]
+        return kinds.index(self.kind) if self.kind in kinds else 0
 
     @property
     def leaf(self) -> x509.Certificate:
@@ -129,14 +186,36 @@ class LiveDirectory:
         self._current = path / "current"
         self._versions = path / "versions"
 
-    def publish(self, chain_pem: bytes, key_pem: bytes, *, step: Step = no_step) -> LiveCertificate:
-        """Make this pair live in one step.
+    def publish(
+        self,
+        chain_pem: bytes,
+        key_pem: bytes,
+        *,
+        second: Pem | None = None,
+        twofold: bool = False,
+        step: Step = no_step,
+    ) -> LiveCertificate:
+        """Make this pair live in one step, and the second one with it.
+
+        Args:
+            chain_pem: of the pair.
+            key_pem: of the pair.
+            second: of the other family; None: there is none now.
+            twofold: a second one is wanted: its names are there, whatever they lead to. Once they are, they
+                stay: a server that still names them must find them.
+            step: see :data:`~sealgate._system.files.Step`.
 
         Raises:
-            CertificateError, CertificateMismatch: the pair does not fit; what is live stays.
+            CertificateError, CertificateMismatch: a pair does not fit; what is live stays.
             StateError: it cannot be written; what is live stays.
         """
         verify_pair(chain_pem, key_pem, "what is to be published")
+        if second is not None:
+            verify_pair(*second, "what is to be published beside it")
+        twofold = twofold or second is not None or self.twofold
+        files: dict[str, bytes | str] = dict(zip(_FILES, (chain_pem, key_pem), strict=True))
+        if twofold:
+            files |= dict(zip(_SECOND, second or _FILES, strict=True))
         with translated(self.path):
             step("directories")
             private_directory(self.path.parent)
@@ -145,9 +224,9 @@ class LiveDirectory:
             # Counted before the sweep: a number that was ever taken is not taken again.
             version = max((number for number, _ in self._numbered()), default=0) + 1
             self._sweep(keep=_KEPT + 1)
-            self._write_version(version, chain_pem, key_pem, step)
+            self._write_version(version, files, step)
             step("links")
-            self._link_files()
+            self._link_files(files)
             step("swap")
             swap_link(self._current, f"versions/{version:06d}", step=step)
             step("sweep")
@@ -156,18 +235,23 @@ class LiveDirectory:
         assert live is not None  # noqa: S101 - just published; for the type checker
         return live
 
-    def _write_version(self, version: int, chain_pem: bytes, key_pem: bytes, step: Step) -> None:
+    def _write_version(self, version: int, files: Mapping[str, bytes | str], step: Step) -> None:
+        """Contents, or the name beside it that a name leads to."""
         draft = self._versions / f".{secrets.token_hex(8)}.tmp"
         draft.mkdir(mode=0o700)
-        for name, data in zip(_FILES, (chain_pem, key_pem), strict=True):
+        for name, data in files.items():
             step(name)
-            write_atomic(draft / name, data, step=step)
+            if isinstance(data, bytes):
+                write_atomic(draft / name, data, step=step)
+            else:
+                (draft / name).symlink_to(data)
+        sync_directory(draft)
         step("name")
         draft.rename(self._versions / f"{version:06d}")
         sync_directory(self._versions)
 
-    def _link_files(self) -> None:
-        for name in _FILES:
+    def _link_files(self, names: Iterable[str]) -> None:
+        for name in names:
             link = self.path / name
             if not link.is_symlink() or str(link.readlink()) != f"current/{name}":
                 swap_link(link, f"current/{name}")
@@ -203,11 +287,8 @@ class LiveDirectory:
         version = self._live_number()
         if version is None:
             return None
-        directory = self._versions / f"{version:06d}"
         try:
-            chain = parse_chain((directory / "chain.pem").read_bytes(), str(self.chain_path))
-            if not (directory / "key.pem").is_file():
-                raise FileNotFoundError(directory / "key.pem")
+            live = self._read(version, _FILES)
         except (OSError, CertificateError) as error:
             raise CertificateError(
                 "live-damaged",
@@ -215,6 +296,17 @@ class LiveDirectory:
                 "make a new one with: sealgate cert renew",
                 path=str(self.path),
             ) from error
+        with contextlib.suppress(OSError, CertificateError):
+            # One that cannot be read is as good as none: the first serves without it.
+            if self._has_second(version):
+                return replace(live, second=self._read(version, _SECOND))
+        return live
+
+    def _read(self, version: int, names: tuple[str, str]) -> LiveCertificate:
+        directory = self._versions / f"{version:06d}"
+        chain = parse_chain((directory / names[0]).read_bytes(), str(self.path / names[0]))
+        if not (directory / names[1]).is_file():
+            raise FileNotFoundError(directory / names[1])
         leaf = chain[0]
         return LiveCertificate(
             fingerprint=fingerprint(leaf),
@@ -223,26 +315,48 @@ class LiveDirectory:
             names=names_of(leaf),
             version=version,
             chain=tuple(certificate.public_bytes(serialization.Encoding.DER) for certificate in chain),
-            chain_path=self.chain_path,
-            key_path=self.key_path,
+            chain_path=self.path / names[0],
+            key_path=self.path / names[1],
+        )
+
+    def _has_second(self, version: int) -> bool:
+        """Is there a second one of its own? Else its names lead to the first, or are not there."""
+        paths = [self._versions / f"{version:06d}" / name for name in _SECOND]
+        return all(path.is_file() and not path.is_symlink() for path in paths)
+
+    @property
+    def twofold(self) -> bool:
+        """Are the names of a second one there, whatever they lead to?"""
+        version = self._live_number()
+        return version is not None and all(
+            (self._versions / f"{version:06d}" / name).is_file() for name in _SECOND
         )
 
     def fingerprint(self) -> str:
         """The live leaf's fingerprint; empty where nothing is live, or it cannot be read."""
+        return next(iter(self.fingerprints()), "")
+
+    def fingerprints(self) -> tuple[str, ...]:
+        """Of the live leaf, and of the second one where there is one; none where nothing can be read."""
         with contextlib.suppress(CertificateError):
             live = self.current()
-            return live.fingerprint if live is not None else ""
-        return ""
+            return live.fingerprints if live is not None else ()
+        return ()
 
-    def pair(self) -> tuple[bytes, bytes] | None:
-        """Chain and key as PEM, of one and the same version; None where nothing is live."""
+    def pair(self, *, second: bool = False) -> Pem | None:
+        """Chain and key as PEM, of one and the same version; None where nothing is live, or no second one."""
         version = self._live_number()
-        if version is None:
+        if version is None or (second and not self._has_second(version)):
             return None
-        directory = self._versions / f"{version:06d}"
+        chain, key = (self._versions / f"{version:06d}" / name for name in (_SECOND if second else _FILES))
         with contextlib.suppress(OSError):
-            return (directory / "chain.pem").read_bytes(), (directory / "key.pem").read_bytes()
+            return chain.read_bytes(), key.read_bytes()
         return None
+
+    def pairs(self, live: LiveCertificate) -> dict[str, Pem]:
+        """The pairs of what is live (:meth:`current`), by fingerprint; without those that cannot be read."""
+        read = (self.pair(second=index > 0) for index in range(len(live.both)))
+        return {one: pair for one, pair in zip(live.fingerprints, read, strict=True) if pair is not None}
 
     def rollback(self, *, step: Step = no_step) -> LiveCertificate:
         """Make the version before the live one live again; byte for byte what it was.

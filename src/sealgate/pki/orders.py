@@ -21,7 +21,7 @@ from sealgate.errors import UsageError
 from sealgate.pki.inspect import facts
 from sealgate.pki.live import LiveCertificate, LiveDirectory
 from sealgate.pki.requests import import_chain, imported_files, make_request
-from sealgate.pki.server import ensure_server_certificate, renew_root
+from sealgate.pki.server import ensure_client_trust, ensure_server_certificate, renew_root
 from sealgate.pki.state import State
 from sealgate.pki.vault import KeepRootKey
 from sealgate.policy.model import Policy
@@ -73,19 +73,25 @@ def carry_out(
 
 
 def _live(live: LiveCertificate) -> dict[str, Any]:
-    return {
-        "fingerprint": live.fingerprint,
-        "not_after": live.not_after.isoformat(),
-        "names": list(live.names),
-        "chain": str(live.chain_path),
-    }
+    first, *second = [
+        {
+            "fingerprint": one.fingerprint,
+            "not_after": one.not_after.isoformat(),
+            "names": list(one.names),
+            "chain": str(one.chain_path),
+        }
+        for one in live.both
+    ]
+    return first | ({"second": second[0]} if second else {})
 
 
 def _renew(state: State, policy: Policy, clock: Clock, base: Path, *, force: bool) -> dict[str, Any]:
     with state.lock():
-        before = LiveDirectory(state.live_server(policy.site.names[0])).fingerprint()
+        before = LiveDirectory(state.live_server(policy.site.names[0])).fingerprints()
         live = ensure_server_certificate(state, policy, clock, base=base, force=force)
-    return _live(live) | {"renewed": live.fingerprint != before}
+        if policy.clients.mode != "off":  # for servers without a keeper
+            ensure_client_trust(state, policy, clock, base=base)
+    return _live(live) | {"renewed": live.fingerprints != before}
 
 
 def _import(

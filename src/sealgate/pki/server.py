@@ -6,20 +6,25 @@ start, on reload, on a timer, when :func:`watched_files` change.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 
 from sealgate._system.clock import Clock
 from sealgate._system.files import write_atomic
 from sealgate.errors import CertificateDates, CertificateError, CertificateMismatch
-from sealgate.pki.crl import build_crl, crl_is_due
+from sealgate.pki.authority import Issuer, build_anchor
 from sealgate.pki.imports import Pair, check_pair, foreign_anchors, read_pair
 from sealgate.pki.inspect import issuer_key_hash, key_type_of, pem_of
 from sealgate.pki.issue import issue_server
-from sealgate.pki.keys import generate, to_pem
-from sealgate.pki.live import LiveCertificate, LiveDirectory
+from sealgate.pki.keys import KeyType, generate, public_spki, to_pem
+from sealgate.pki.lists import foreign_lists, pem_of_lists
+from sealgate.pki.live import LiveCertificate, LiveDirectory, Pem
+from sealgate.pki.obtained import ensure_standby
 from sealgate.pki.renewal import Decision, Held, Reason, Wanted, decide
 from sealgate.pki.requests import note_import
 from sealgate.pki.state import State
@@ -29,7 +34,7 @@ from sealgate.policy.model import Policy
 from sealgate.policy.profiles import load_profile
 
 __all__ = [
-    "ensure_client_crl",
+    "client_anchors",
     "ensure_client_trust",
     "ensure_root",
     "ensure_server_certificate",
@@ -45,7 +50,8 @@ def ensure_server_certificate(
     """Make a certificate live that fits the policy, and say what is live.
 
     With ``certificate.source = "private"`` one is issued where none fits or one is due (the authority is
-    made on first use); with ``"files"`` the files are read, checked, and published where they differ.
+    made on first use); with ``"files"`` the files are read, checked, and published where they differ; with
+    ``"acme"`` what is live stays, or a stand-in is made: getting one takes longer than a start may.
 
     Args:
         state: its lock is taken (a keeper holds it already).
@@ -61,6 +67,8 @@ def ensure_server_certificate(
     with state.lock(), Store.open(state.store) as store:
         if policy.certificate.source == "files":
             return _from_files(state, store, policy, clock, base)
+        if policy.certificate.source == "acme":
+            return ensure_standby(state, store, policy, clock)
         return _private(state, store, policy, clock, force=force)
 
 
@@ -122,10 +130,21 @@ def server_decision(
     policy: Policy,
     clock: Clock,
     *,
+    index: int = 0,
     force: bool = False,
 ) -> Decision:
-    """Is another certificate due from the private authority, and why?"""
-    wanted = Wanted(frozenset(policy.site.names), policy.certificate.key_type, issuer_key_hash(servers))
+    """Is another certificate due from the private authority, and why?
+
+    Args:
+        live: the one there is for that key type.
+        servers: the authority.
+        policy: whose certificate.
+        clock: the present.
+        index: which of the policy's key types.
+        force: it is.
+    """
+    key_type = policy.certificate.key_types[index]
+    wanted = Wanted(frozenset(policy.site.names), key_type, issuer_key_hash(servers))
     return decide(_held(live, servers), wanted, now=clock(), force=force)
 
 
@@ -138,23 +157,37 @@ def _readable(directory: LiveDirectory) -> LiveCertificate | None:
 
 
 def _private(state: State, store: Store, policy: Policy, clock: Clock, *, force: bool) -> LiveCertificate:
-    now, names = clock(), policy.site.names
+    now, names, key_types = clock(), policy.site.names, policy.certificate.key_types
     authorities = ensure_authorities(state, store, names, now=now)
     check_covered(authorities, names)
-    servers = authorities.servers
-    directory = LiveDirectory(state.live_server(names[0]))
+    directory, twofold = LiveDirectory(state.live_server(names[0])), len(key_types) > 1
     live = _readable(directory)
-    decision = server_decision(live, servers.certificate, policy, clock, force=force)
-    if decision.reason is Reason.CLOCK:
-        raise CertificateDates(
-            "certificate-not-yet-valid", decision.sentence, "set the machine's clock, then try again"
+    kept = directory.pairs(live) if live is not None else {}
+    pairs: list[Pem | None] = []
+    for index in range(len(key_types)):
+        held = live.wanted(key_types, index) if live is not None else None
+        decision = server_decision(
+            held, authorities.servers.certificate, policy, clock, index=index, force=force
         )
-    if live is not None and not decision.due:
+        if decision.reason is Reason.CLOCK:
+            raise CertificateDates(
+                "certificate-not-yet-valid", decision.sentence, "set the machine's clock, then try again"
+            )
+        pairs.append(kept.get(held.fingerprint) if held is not None and not decision.due else None)
+    if live is not None and tuple(pairs) == tuple(kept.values()) and (directory.twofold or not twofold):
         return live
-    key = generate(policy.certificate.key_type)
+    made = [
+        pair or _issued(authorities.servers, store, names, key_type, now=now)
+        for pair, key_type in zip(pairs, key_types, strict=True)
+    ]
+    return directory.publish(*made[0], second=next(iter(made[1:]), None), twofold=twofold)
+
+
+def _issued(servers: Issuer, store: Store, names: Sequence[str], key_type: KeyType, *, now: datetime) -> Pem:
+    key = generate(key_type)
     leaf = issue_server(servers, key.public_key(), names, now=now)
     store.add_certificate(leaf, kind="server", site=names[0], issuer=servers.certificate, now=now)
-    return directory.publish(pem_of(leaf) + pem_of(servers.certificate), to_pem(key))
+    return pem_of(leaf) + pem_of(servers.certificate), to_pem(key)
 
 
 def _from_files(state: State, store: Store, policy: Policy, clock: Clock, base: Path) -> LiveCertificate:
@@ -187,8 +220,9 @@ def _check_profile(pair: Pair, policy: Policy, origin: Path) -> None:
 def ensure_client_trust(state: State, policy: Policy, clock: Clock, *, base: Path = Path()) -> Path:
     """Write ``live/clients/trust.pem``: the anchors that client certificates are verified against.
 
-    The private clients authority and its root, or the policy's foreign authority, checked. What is not sound
-    never replaces a good file.
+    The private clients authority as its own root, or the policy's foreign authority, checked; beside it
+    ``lists.pem``, where the policy names a file of revocation lists. What is not sound never replaces a good
+    file.
 
     Args:
         state: its lock is taken (a keeper holds it already).
@@ -200,42 +234,52 @@ def ensure_client_trust(state: State, policy: Policy, clock: Clock, *, base: Pat
         The path of the file.
 
     Raises:
-        CertificateError: ``trust-unreadable``, ``trust-not-authority``, ``certificate-weak``.
-        CertificateDates: ``certificate-expired``, ``certificate-not-yet-valid``.
+        CertificateError: ``trust-unreadable``, ``trust-not-authority``, ``certificate-weak``,
+            ``crl-unreadable``, ``crl-not-ours``, ``crl-unsupported``, ``crl-missing``.
+        CertificateDates: ``certificate-expired``, ``certificate-not-yet-valid``, ``crl-expired``.
     """
     path, authority = state.live_clients / "trust.pem", policy.clients.authorities[0]
+    lists = state.live_clients / "lists.pem"
     with state.lock():
-        if authority.file:
-            anchors = foreign_anchors(base / authority.file, now=clock())
-        else:
-            made = _authorities(state, policy, clock)
-            anchors = (made.clients.certificate, made.root)
-        pem = b"".join(pem_of(anchor) for anchor in anchors)
-        if not path.is_file() or path.read_bytes() != pem:
-            write_atomic(path, pem)
+        anchors = client_anchors(state, policy, clock, base=base)
+        if authority.file and authority.crl != "off":
+            found = foreign_lists(base / authority.crl, anchors, now=clock())
+            _replace(lists, pem_of_lists(found))
+        _replace(path, b"".join(pem_of(anchor) for anchor in anchors))
     return path
+
+
+def client_anchors(
+    state: State, policy: Policy, clock: Clock, *, base: Path = Path()
+) -> tuple[x509.Certificate, ...]:
+    """What client certificates are verified against; arguments and errors as of `ensure_client_trust`."""
+    authority = policy.clients.authorities[0]
+    if authority.file:
+        return foreign_anchors(base / authority.file, now=clock())
+    return (_anchor(state.live_clients / "trust.pem", _authorities(state, policy, clock).clients),)
+
+
+def _anchor(path: Path, clients: Issuer) -> x509.Certificate:
+    """The one that is published, where it is still this authority's; each signature makes another."""
+    try:
+        there = x509.load_pem_x509_certificate(path.read_bytes())
+        there.verify_directly_issued_by(there)
+    except (OSError, ValueError, TypeError, InvalidSignature):
+        return build_anchor(clients)
+    made = clients.certificate
+    same = (
+        there.subject == made.subject
+        and public_spki(there) == public_spki(made)
+        and there.not_valid_after_utc == made.not_valid_after_utc
+    )
+    return there if same else build_anchor(clients)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    if not path.is_file() or path.read_bytes() != content:
+        write_atomic(path, content)
 
 
 def _authorities(state: State, policy: Policy, clock: Clock) -> Authorities:
     with Store.open(state.store) as store:
         return ensure_authorities(state, store, policy.site.names, now=clock())
-
-
-def ensure_client_crl(state: State, policy: Policy, clock: Clock) -> Path:
-    """Write ``live/clients/crl.pem`` of the private clients authority where it is due (half of its 24 h).
-
-    Raises:
-        CertificateError, StateError: as :func:`ensure_server_certificate`.
-    """
-    path = state.live_clients / "crl.pem"
-    with state.lock():
-        issuer = _authorities(state, policy, clock).clients
-        try:
-            before = x509.load_pem_x509_crl(path.read_bytes())
-            ours = before.is_signature_valid(issuer.key.public_key())
-        except (OSError, ValueError):
-            before, ours = None, False
-        if before is None or not ours or crl_is_due(before, now=clock()):
-            crl = build_crl(issuer, (), now=clock(), after=before if ours else None)
-            write_atomic(path, crl.public_bytes(serialization.Encoding.PEM))
-    return path

@@ -7,18 +7,20 @@
     <state>/live/server/<site>/      chain.pem, key.pem (see ``live.py``)
     <state>/live/clients/            trust.pem, crl.pem
     <state>/live/guard/              what the guard decides by
+    <state>/live/challenges/         what an ACME authority is answered (0711, files 0644)
     <state>/requests/<site>/         key and request of a certificate that somebody else will sign
     <state>/imports/<site>/          chain and key that were imported
     <state>/engines/ <state>/run/    the engine's files; sockets and pids
     <state>/keeper.lock              held by who works on the state
 
-Directories are 0700, files 0600. Whoever could write here could put his own root where ours is, so a
-directory that others may write is refused, never mended in silence.
+Directories are 0700, files 0600, but for answers to challenges. Whoever could write here could put his own
+root where ours is, so a directory that others may write is refused, never mended in silence.
 """
 
 from __future__ import annotations
 
 import re
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,6 +88,20 @@ class State:
             write_atomic(self.path / ".gitignore", b"*\n")
         for part in (self.authorities, self.live, self.live_clients, self.live_guard, self.engines, self.run):
             private_directory(part)
+        # Not a secret, and read by engines that run as somebody else.
+        private_directory(self.challenges, 0o711)
+
+    def admit_to_challenges(self) -> None:
+        """Let servers of other users read :attr:`challenges`, for those that somebody else started.
+
+        They may pass through the two directories above, and list nothing there. All else is 0600 or 0700.
+
+        Raises:
+            StateError: somebody else's directory, or a read-only one.
+        """
+        with translated(self.challenges):
+            for part in (self.path, self.live):
+                part.chmod(stat.S_IMODE(part.stat().st_mode) | stat.S_IXOTH)
 
     def lock(self) -> FileLock:
         """The lock every writer of the state holds; ``with state.lock(): ...`` (may be nested).
@@ -128,6 +144,11 @@ class State:
     def live_guard(self) -> Path:
         """What the guard decides by."""
         return self.live / "guard"
+
+    @property
+    def challenges(self) -> Path:
+        """Answers to an ACME authority's questions, while it asks (see ``engines/challenges.py``)."""
+        return self.live / "challenges"
 
     @property
     def engines(self) -> Path:

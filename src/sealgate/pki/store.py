@@ -26,10 +26,15 @@ from sealgate._system.files import check_not_readable_by_others, translated
 from sealgate.errors import StateError
 from sealgate.pki.inspect import fingerprint, issuer_key_hash, names_of, pem_of, serial_text
 
-__all__ = ["CertificateRow", "Event", "Kind", "Store"]
+__all__ = ["REVOKED", "CertificateRow", "Event", "Kind", "Store"]
 
-Kind = Literal["server", "client", "imported"]
+Kind = Literal["server", "client", "imported", "acme", "canary"]
+REVOKED = "certificate-revoked"
+"""Kind of the event that an authority revoked a certificate; its subject is the fingerprint."""
+_HAPPENED = {"imported": "imported", "acme": "obtained"}
 _ROOM = 256 * 1024
+_QUICK = 16 * 1024 * 1024
+_CHECKED: set[tuple[int, int]] = set()
 
 _MIGRATIONS = (
     """
@@ -64,6 +69,42 @@ _MIGRATIONS = (
         kind    TEXT NOT NULL,
         subject TEXT NOT NULL,
         detail  TEXT NOT NULL
+    ) STRICT;
+    """,
+    # What clients asked for, whom was revoked, and how far the numbers of lists got: see clients/register.py.
+    """
+    CREATE TABLE clients (
+        fingerprint TEXT PRIMARY KEY REFERENCES certificates (fingerprint),
+        name        TEXT NOT NULL,
+        folded      TEXT NOT NULL,
+        groups      TEXT NOT NULL,
+        asked       TEXT NOT NULL,
+        own_key     INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX clients_by_name ON clients (folded);
+    CREATE INDEX certificates_by_serial ON certificates (serial);
+    CREATE TABLE revocations (
+        fingerprint TEXT PRIMARY KEY REFERENCES certificates (fingerprint),
+        at          TEXT NOT NULL,
+        reason      TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE lists (
+        issuer_key TEXT PRIMARY KEY,
+        number     INTEGER NOT NULL
+    ) STRICT;
+    """,
+    # What a list is made from, without the certificates themselves: they are most of the file.
+    """
+    CREATE INDEX certificates_on_lists ON certificates (fingerprint, issuer_key, not_after, serial);
+    """,
+    # On a list that is newer than this store, of certificates that it does not know: a backup was restored.
+    """
+    CREATE TABLE taken_over (
+        issuer_key TEXT NOT NULL,
+        serial     TEXT NOT NULL,
+        at         TEXT NOT NULL,
+        reason     TEXT NOT NULL,
+        PRIMARY KEY (issuer_key, serial)
     ) STRICT;
     """,
 )
@@ -177,7 +218,7 @@ class Store:
                 "upgrade Sealgate, or bring back the state directory's backup",
                 path=str(self.path),
             )
-        if execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+        if self._to_be_checked() and execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise _damaged(self.path)
         if read_only:
             return
@@ -186,6 +227,31 @@ class Store:
                 for statement in _MIGRATIONS[number].split(";"):
                     execute(statement)
                 execute(f"PRAGMA user_version={number + 1}")
+
+    def _to_be_checked(self) -> bool:
+        """Always where it is quick; a large file once in a process: the check reads all of it."""
+        facts = self.path.stat()
+        known = (facts.st_dev, facts.st_ino)
+        if facts.st_size > _QUICK and known in _CHECKED:
+            return False
+        _CHECKED.add(known)
+        return True
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """For modules that keep tables of their own here; SQLite's errors become ours.
+
+        Raises:
+            StateError: as :meth:`open`.
+        """
+        with _sqlite(self.path):
+            yield self._connection
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """As :meth:`reading`; all that is written inside is on disk at the end, or nothing of it."""
+        with self._transaction():
+            yield self._connection
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -282,7 +348,7 @@ class Store:
             )
             if new.rowcount:
                 self._event(
-                    f"certificate-{'imported' if kind == 'imported' else 'issued'}",
+                    f"certificate-{_HAPPENED.get(kind, 'issued')}",
                     mark,
                     {"kind": kind, "site": site},
                     now,
@@ -310,6 +376,12 @@ class Store:
                 "SELECT at, kind, subject, detail FROM events ORDER BY id DESC LIMIT ?", (limit,)
             ).fetchall()
         return [Event(datetime.fromisoformat(row[0]), row[1], row[2], json.loads(row[3])) for row in rows]
+
+    def subjects(self, kind: str) -> frozenset[str]:
+        """To whom something of this kind ever happened."""
+        with _sqlite(self.path):
+            rows = self._connection.execute("SELECT subject FROM events WHERE kind=?", (kind,)).fetchall()
+        return frozenset(row[0] for row in rows)
 
     def _event(self, kind: str, subject: str, detail: dict[str, object], now: datetime) -> None:
         self._connection.execute(

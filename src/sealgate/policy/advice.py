@@ -5,18 +5,16 @@ Nothing here refuses. Each piece of advice is a pure function in the table at th
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from sealgate.policy.model import Policy, is_address, is_loopback_name
+from sealgate.policy.model import Policy, is_loopback_name
+from sealgate.policy.values import is_public_name
 
 __all__ = ["Advice", "advise"]
 
 _YEAR = 31536000
-# Names that no public authority signs and no outsider resolves (RFC 6761, 6762, 8375; ICANN's .internal).
-_PRIVATE_SUFFIXES = (".localhost", ".test", ".internal", ".local", ".home.arpa")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +29,6 @@ class Advice:
 def advise(policy: Policy) -> tuple[Advice, ...]:
     """Everything worth a second look in a valid policy."""
     return tuple(advice for judge in _JUDGES for advice in judge(policy))
-
-
-def _is_public(name: str) -> bool:
-    if is_address(name):
-        return ipaddress.ip_address(name).is_global
-    bare = name.removeprefix("*.")
-    return "." in bare and not bare.endswith(_PRIVATE_SUFFIXES)
 
 
 def _opened(policy: Policy) -> bool:
@@ -69,12 +60,25 @@ def _reach(policy: Policy) -> Iterator[Advice]:
 
 
 def _private_root(policy: Policy) -> Iterator[Advice]:
-    public = [name for name in policy.site.names if _is_public(name)]
+    public = [name for name in policy.site.names if is_public_name(name)]
     if policy.certificate.source == "private" and public:
         yield Advice(
             "certificate.source",
             f"clients of {public[0]} must trust the private root first",
-            '`sealgate trust --print` gives it, or use a public certificate: source = "files"',
+            '`sealgate trust --print` gives it, or use a public certificate: source = "acme"',
+        )
+
+
+def _port_80(policy: Policy) -> Iterator[Advice]:
+    """RFC 8555 §8.3: the authority connects to port 80, and to no other."""
+    certificate, plain = policy.certificate, policy.listen.http
+    if certificate.source != "acme" or certificate.acme.challenge != "http-01" or not plain:
+        return
+    if not any(endpoint.port == 80 and not endpoint.is_loopback for endpoint in plain):
+        yield Advice(
+            "listen.http",
+            "the ACME authority asks on port 80 of each name, and nothing here listens there for others",
+            f'listen on "0.0.0.0:80", or forward port 80 to {plain[0]}',
         )
 
 
@@ -125,11 +129,14 @@ def _clients(policy: Policy) -> Iterator[Advice]:
     clients = policy.clients
     if clients.mode == "off" and "authorities" in clients.model_fields_set:
         yield Advice("clients.authorities", "has no effect while clients.mode is off", 'mode = "required"')
+    if clients.groups and (clients.mode == "off" or not policy.site.app):
+        why = "while clients.mode is off" if clients.mode == "off" else "for an upstream, which is not told"
+        yield Advice("clients.groups", f"has no effect {why}", "take it out, or name the app in site.app")
     if clients.mode != "off" and not any(authority.file for authority in clients.authorities):
         yield Advice(
             "clients.authorities",
-            "nobody has a certificate of the private client authority: this version cannot issue one",
-            'name your own authority: authorities = [{ name = "...", file = "authority.pem" }]',
+            "who calls needs a certificate of the private client authority",
+            '`sealgate client add NAME` makes one; your own: authorities = [{ name = "...", file = "..." }]',
         )
     if clients.mode == "optional":
         yield Advice(
@@ -147,6 +154,17 @@ def _upstream_only(policy: Policy) -> Iterator[Advice]:
             yield Advice(f"site.{key}", "has no effect in front of an upstream", "take it out")
 
 
+def _unnamed_claims(policy: Policy) -> Iterator[Advice]:
+    """By their whole names nginx takes fields out; every other engine, or the guard, by how they begin."""
+    if policy.site.upstream and policy.site.engine == "nginx":
+        yield Advice(
+            "site.engine",
+            "nginx keeps back the fields that are known to speak for a proxy, and passes on what resembles "
+            "them (X-Forwarded-Foo)",
+            "have the backend believe X-Forwarded-For, -Proto, -Host and -Port alone, or use another engine",
+        )
+
+
 def _patience(policy: Policy) -> Iterator[Advice]:
     for key, most in (("handshake", 30), ("headers", 60), ("request", 600), ("idle", 3600)):
         value = getattr(policy.timeouts, key)
@@ -159,11 +177,13 @@ _JUDGES: tuple[Callable[[Policy], Iterator[Advice]], ...] = (
     _no_backend,
     _upstream_only,
     _plain_upstream,
+    _unnamed_claims,
     _reach,
     _proxy_protocol,
     _private_root,
     _rsa,
     _plain_http,
+    _port_80,
     _hsts,
     _clients,
     _patience,

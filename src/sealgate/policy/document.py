@@ -22,7 +22,7 @@ from sealgate.policy.quoting import dotted, printable
 
 __all__ = ["Document", "parse", "read"]
 
-_LARGEST = 1024 * 1024
+_LARGEST = 4 * 1024 * 1024  # a hundred thousand networks fit
 # tomllib is quadratic in the parts of one dotted key; no host name has more than 127 labels.
 _DEEP = re.compile(r"(?:[\w\"'-]+[ \t]*\.[ \t]*){200}")
 _BOM = b"\xef\xbb\xbf"
@@ -113,7 +113,7 @@ def _bytes(path: Path, *, euid: int) -> bytes:
 def _bounded(path: Path, raw: bytes) -> bytes:
     if len(raw) > _LARGEST:
         raise _unreadable(
-            path, "is larger than 1 MiB", "a policy is a few hundred lines; name the right file"
+            path, "is larger than 4 MiB", "a policy is a few hundred lines; name the right file"
         )
     return raw
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -23,10 +23,11 @@ _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What stands at one place of the policy."""
+    """What stands at one place of the policy; ``optional``: a table that may be absent as a whole."""
 
     annotation: Any
     metadata: tuple[Any, ...] = ()
+    optional: bool = False
 
     @property
     def model(self) -> type[BaseModel] | None:
@@ -40,12 +41,29 @@ class Shape:
         return _bare(get_args(self.annotation)[0], ()) if get_origin(self.annotation) is tuple else None
 
     @property
+    def value(self) -> Shape | None:
+        """What stands behind each key, where this is a table whose keys are the user's own names."""
+        return _bare(get_args(self.annotation)[1], ()) if get_origin(self.annotation) is dict else None
+
+    @property
+    def inner(self) -> Shape:
+        """What stands in it in the end, where this is a list, or lists by name."""
+        return self.element or (self if self.value is None else self.value.inner)
+
+    @property
+    def name(self) -> Shape | None:
+        """What such a key looks like."""
+        return _bare(get_args(self.annotation)[0], ()) if get_origin(self.annotation) is dict else None
+
+    @property
     def choices(self) -> tuple[Any, ...]:
         """The values allowed, where they can be counted."""
         return get_args(self.annotation) if get_origin(self.annotation) is Literal else ()
 
     def key(self, name: str) -> Shape | None:
         """The shape of one key of this table."""
+        if self.value is not None:
+            return self.value
         if self.model is None or name not in self.model.model_fields:
             return None
         info = self.model.model_fields[name]
@@ -61,7 +79,7 @@ class Shape:
         if self.choices:
             return _either(self.choices)
         if self.model is not None:
-            return "a table"
+            return f"a table such as {self.words.noun}" if self.words else "a table"
         if self.element is not None:
             return self._list()
         limits = self._limits() if bounds else ""
@@ -103,7 +121,7 @@ def _bare(annotation: Any, metadata: tuple[Any, ...]) -> Shape:  # noqa: ANN401 
     if get_origin(annotation) in {Union, UnionType}:
         some = [a for a in get_args(annotation) if a is not NoneType]
         if len(some) == 1:
-            return _bare(some[0], metadata)
+            return replace(_bare(some[0], metadata), optional=len(some) < len(get_args(annotation)))
     return Shape(annotation, metadata)
 
 
@@ -141,6 +159,10 @@ def written(shape: Shape, value: Any) -> str:  # noqa: ANN401 - any value of a p
     """A value of the model as TOML: 5.0 of a duration is ``"5s"``."""
     if isinstance(value, BaseModel):
         return _inline(shape, value)
+    if isinstance(value, dict) and shape.value is not None:
+        inner = shape.value
+        pairs = (f"{written(Shape(str), key)} = {written(inner, item)}" for key, item in value.items())
+        return f"{{ {', '.join(pairs)} }}" if value else "{}"
     if isinstance(value, tuple) and shape.element is not None:
         element = shape.element
         return f"[{', '.join(written(element, item) for item in value)}]"
@@ -155,7 +177,7 @@ def written(shape: Shape, value: Any) -> str:  # noqa: ANN401 - any value of a p
 
 def _inline(shape: Shape, value: BaseModel) -> str:
     """An inline table of what is not empty."""
-    keys = [name for name in type(value).model_fields if getattr(value, name) not in {"", ()}]
+    keys = [name for name in type(value).model_fields if getattr(value, name) not in {"", (), None}]
     pairs = (f"{name} = {written(shape.key(name) or shape, getattr(value, name))}" for name in keys)
     return f"{{ {', '.join(pairs)} }}"
 

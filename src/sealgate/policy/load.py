@@ -24,9 +24,9 @@ from sealgate.policy.overrides import Override, read_overrides
 from sealgate.policy.positions import KeyPath, Positions
 from sealgate.policy.quoting import dotted, printable
 from sealgate.policy.rules import RULES
-from sealgate.policy.wording import Describer
+from sealgate.policy.wording import OF_A_KEY, Describer
 
-__all__ = ["DEFAULT_NAME", "Loaded", "load", "loads"]
+__all__ = ["DEFAULT_NAME", "Loaded", "invalid", "load", "loads"]
 
 DEFAULT_NAME = "sealgate.toml"
 _ROOT = shape_of(Policy)
@@ -105,7 +105,7 @@ def _judge(
     if policy is not None:
         problems += _contradictions(policy, broken, describer)
     if policy is None or problems:
-        raise _invalid(name, problems)
+        raise invalid(name, problems)
     return policy, _sources(policy, document.positions, origins)
 
 
@@ -150,7 +150,7 @@ def _follows(item: ErrorDetails, found: list[ErrorDetails]) -> bool:
 
 def _prunable(loc: tuple[str | int, ...]) -> KeyPath:
     """Of a wrong list element the whole list: its indexes would no longer be the file's."""
-    first = next((n for n, part in enumerate(loc) if isinstance(part, int)), len(loc))
+    first = next((n for n, part in enumerate(loc) if isinstance(part, int) or part == OF_A_KEY), len(loc))
     return loc[:first]
 
 
@@ -178,7 +178,8 @@ def _touches(key: str, bad: str) -> bool:
     return key == bad or key.startswith(f"{bad}.") or bad.startswith(f"{key}.")
 
 
-def _invalid(name: str, problems: list[Problem]) -> PolicyError:
+def invalid(name: str, problems: list[Problem]) -> PolicyError:
+    """``policy-invalid`` with all of them, in the order of the file (called ``name``)."""
     problems = sorted(problems, key=lambda p: (p.line is None, p.line or 0))
     place = name
     if all(problem.origin for problem in problems):

@@ -10,8 +10,13 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+from pydantic import Field, StrictBool, StrictInt, StrictStr
 
+from sealgate.policy.acme import Acme
+from sealgate.policy.base import Model
+from sealgate.policy.groups import Groups, Member
+from sealgate.policy.monitor import Monitor
+from sealgate.policy.network import Admitted, Decided, admitted, decided
 from sealgate.policy.values import (
     Address,
     App,
@@ -19,12 +24,15 @@ from sealgate.policy.values import (
     Endpoint,
     Expected,
     File,
+    List,
     Name,
+    Network,
     Size,
     Upstream,
     Url,
     canonical_name,
     is_address,
+    is_loopback_host,
     is_loopback_name,
 )
 
@@ -39,21 +47,19 @@ __all__ = [
     "Http",
     "Limits",
     "Listen",
+    "Member",
     "Model",
+    "Monitor",
+    "Networks",
     "Policy",
     "Site",
     "Timeouts",
     "Tls",
     "canonical_name",
     "is_address",
+    "is_loopback_host",
     "is_loopback_name",
 ]
-
-
-class Model(BaseModel):
-    """Frozen, strict, and nothing unknown."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Site(Model):
@@ -67,8 +73,8 @@ class Site(Model):
     """The application, "module:attribute", WSGI or ASGI (detected)."""
     upstream: Upstream = ""
     """Or any other backend: "http://127.0.0.1:9000", "https://...", "unix:/run/app.sock"."""
-    engine: Literal["envoy"] = "envoy"
-    """The server that does TLS and HTTP."""
+    engine: Literal["envoy", "nginx", "apache", "gunicorn", "uvicorn"] = "envoy"
+    """The server that does TLS and HTTP; gunicorn and uvicorn run the app inside of themselves."""
     workers: Annotated[StrictInt, Field(ge=1, le=256)] = 1
     """App worker processes."""
     threads: Annotated[StrictInt, Field(ge=1, le=1024)] = 8
@@ -100,11 +106,19 @@ class CertificateFiles(Model):
 class Certificate(Model):
     """Where the server's certificate comes from."""
 
-    source: Literal["private", "files"] = "private"
-    """private: issued and renewed by Sealgate's own authority; files: watched, never written."""
+    source: Literal["private", "acme", "files"] = "private"
+    """private: by Sealgate's own authority; acme: by a public one; files: watched, never written."""
     key_type: Literal["ecdsa-p256", "ecdsa-p384", "rsa-3072", "rsa-4096"] = "ecdsa-p256"
     """Key of certificates issued here."""
+    second_key_type: Literal["", "ecdsa-p256", "ecdsa-p384", "rsa-3072", "rsa-4096"] = ""
+    """Key of a second certificate for the same names, of the other family (RSA beside ECDSA); "": none."""
+    acme: Acme = Acme()
     files: CertificateFiles = CertificateFiles()
+
+    @property
+    def key_types(self) -> tuple[Literal["ecdsa-p256", "ecdsa-p384", "rsa-3072", "rsa-4096"], ...]:
+        """Of each certificate that is wanted: one, or two of different families."""
+        return (self.key_type, self.second_key_type) if self.second_key_type else (self.key_type,)
 
 
 class Tls(Model):
@@ -144,6 +158,8 @@ class Authority(Model):
     """How rules and logs call it; "private" is Sealgate's own."""
     file: File = ""
     """PEM file of a foreign authority; empty for the private one."""
+    crl: List = "off"
+    """File with the authority's revocation lists (PEM or DER), watched, never written; "off": none."""
 
 
 class Clients(Model):
@@ -153,6 +169,30 @@ class Clients(Model):
     """off: none asked; optional: verified if shown; required: no handshake without."""
     authorities: Annotated[tuple[Authority, ...], Field(min_length=1, max_length=1)] = (Authority(),)
     """Default: the private client authority."""
+    groups: Groups = Field(default={})
+    """Lists of patterns by group, which may be empty; `client add --group` adds single certificates."""
+
+
+class Networks(Model):
+    """Who may come in, by address. What an ACME authority asks for on plain HTTP is answered to everyone."""
+
+    allow: Annotated[tuple[Network, ...], Field(max_length=100_000)] = ()
+    """Networks and addresses, IPv4 and IPv6, that may come in; []: everyone."""
+    deny: Annotated[tuple[Network, ...], Field(max_length=100_000)] = ()
+    """Networks and addresses that may not, even where allow names them."""
+
+    def admitted(self) -> Admitted:
+        """Who may come in."""
+        return admitted(self.allow, self.deny)
+
+    def decided(self) -> Decided:
+        """The same by the longest prefix."""
+        return decided(self.allow, self.deny)
+
+    @property
+    def ruled(self) -> bool:
+        """Is anything said of addresses?"""
+        return bool(self.allow or self.deny)
 
 
 class Limits(Model):
@@ -184,7 +224,9 @@ class Timeouts(Model):
 class Policy(Model):
     """One site's whole policy. ``Policy()`` is valid and strict."""
 
-    version: Annotated[StrictInt, Field(ge=1, le=1)] = 1
+    version: Annotated[
+        StrictInt, Field(ge=1, le=1), Expected("the format that this version of Sealgate reads", "1")
+    ] = 1
     """The format of this file."""
     site: Site = Site()
     listen: Listen = Listen()
@@ -192,8 +234,10 @@ class Policy(Model):
     tls: Tls = Tls()
     http: Http = Http()
     clients: Clients = Clients()
+    network: Networks = Networks()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
+    monitor: Monitor = Monitor()
 
     @property
     def first_name(self) -> str:
@@ -202,6 +246,20 @@ class Policy(Model):
             if not name.startswith("*."):
                 return name
         return "www." + self.site.names[0][2:]
+
+    @property
+    def client_lists(self) -> bool:
+        """Are client certificates checked against a file of revocation lists?"""
+        return self.clients.mode != "off" and self.clients.authorities[0].crl != "off"
+
+    @property
+    def own_list(self) -> bool:
+        """Do client certificates of the private authority count? Its own list of the revoked does, too."""
+        return self.clients.mode != "off" and not self.clients.authorities[0].file
+
+    def judges_addresses(self, *, tls: bool) -> bool:
+        """Does a listener ask whence a request comes? Plain HTTP that refuses everyone need not."""
+        return self.network.ruled and (tls or self.http.mode == "redirect")
 
     @property
     def public_url(self) -> str:
@@ -223,7 +281,7 @@ class Policy(Model):
     def hsts_value(self, name: str) -> str:
         """The Strict-Transport-Security value for a name of the site; at most 300 s on loopback names."""
         hsts = self.http.hsts
-        if is_loopback_name(name):
+        if is_loopback_host(name):
             return f"max-age={min(hsts.max_age, 300)}"
         value = f"max-age={hsts.max_age}"
         value += "; includeSubDomains" if hsts.include_subdomains else ""

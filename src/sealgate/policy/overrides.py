@@ -23,7 +23,7 @@ __all__ = ["Override", "read_overrides", "variable"]
 
 _PREFIX = "SEALGATE_"
 # Settings of the program, and SEALGATE_VERSION, which images like to set to the program's own version.
-_NOT_POLICY = frozenset({"STATE", "ENVOY", "DEBUG", "VERSION"})
+_NOT_POLICY = frozenset({"STATE", "CONFIG", "ENVOY", "NGINX", "APACHE", "DEBUG", "VERSION"})
 # What Kubernetes puts into every container beside a Service whose name begins with "sealgate".
 _SERVICE_LINK = re.compile(
     r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)", re.ASCII
@@ -108,9 +108,19 @@ def _value(shape: Shape, text: str) -> Any:  # noqa: ANN401 - whatever TOML migh
     """The text as the key's kind; where it does not fit it stays text, and validation says so."""
     if shape.element is not None:
         return _list(shape.element, text)
+    if shape.value is not None:
+        return _table(text)
     if shape.annotation is bool and text in {"true", "false"}:
         return text == "true"
     return int(text) if shape.annotation is int and _WHOLE.fullmatch(text) else text
+
+
+def _table(text: str) -> Any:  # noqa: ANN401 - as above
+    """JSON; TOML's inline tables would need a parser for one value."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _list(element: Shape, text: str) -> Any:  # noqa: ANN401 - as above

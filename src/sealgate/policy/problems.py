@@ -65,10 +65,35 @@ _TABLE = (
         "on the way.",
     ),
     ProblemType(
+        "address-refused",
+        403,
+        "This address may not come in",
+        "Call from a network that the service is open to; credentials make no difference.",
+    ),
+    ProblemType(
         "upgrade-refused",
         403,
         "This upgrade is not offered",
         "Send a plain HTTP request; WebSocket or other protocols are not offered here.",
+    ),
+    ProblemType(
+        "client-certificate-refused",
+        403,
+        "The client certificate is not accepted",
+        "Present a valid certificate by an authority that the service trusts; to be a stranger where that is "
+        "allowed, present none.",
+    ),
+    ProblemType(
+        "challenge-unknown",
+        404,
+        "Nobody waits for this challenge",
+        "This path is for an ACME authority that was asked for a certificate just now; use another path.",
+    ),
+    ProblemType(
+        "method-not-allowed",
+        405,
+        "This method is not offered here",
+        "Use one of the methods in the Allow header field.",
     ),
     ProblemType(
         "request-timeout",

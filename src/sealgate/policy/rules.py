@@ -11,14 +11,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
-from sealgate.policy.model import Endpoint, Policy
+from sealgate.policy.acme import Acme, Fallback
+from sealgate.policy.model import Endpoint, Policy, is_address
+from sealgate.policy.network import shut_out
 from sealgate.policy.positions import KeyPath
 from sealgate.policy.profiles import closest_profile, load_profile, profile_ids
 from sealgate.policy.quoting import shown
+from sealgate.policy.values import is_public_name
 
 __all__ = ["RULES", "Finding", "Rule", "name_matches"]
 
 _YEAR = 31536000
+_ACME = Acme()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +118,25 @@ def _listeners(policy: Policy) -> Iterator[Finding]:
         for kind, endpoints in (("https", policy.listen.https), ("http", policy.listen.http))
         for index, endpoint in enumerate(endpoints)
     ]
+    monitor = (("listen", policy.monitor.page), ("probes", policy.monitor.probe))
+    places += [(("monitor", name), endpoint) for name, endpoint in monitor if endpoint is not None]
     told: set[KeyPath] = set()
     for (_, one), (where, other) in combinations(places, 2):
         if _overlap(one, other) and where not in told:
             told.add(where)
             fact = f"{other} a second time" if one == other else f"{other} is already covered by {one}"
-            yield Finding(where, fact, "each address and port once, over https and http")
+            yield Finding(where, fact, "each address and port once, over https, http and monitor")
+
+
+def _monitor(policy: Policy) -> Iterator[Finding]:
+    page = policy.monitor.page
+    if page is not None and not page.is_loopback:
+        yield Finding(
+            ("monitor", "listen"),
+            f"{page} can be reached from elsewhere, and the page asks nobody who he is",
+            f"a loopback address: 127.0.0.1:{page.port}",
+            f"reach it from elsewhere through ssh -L {page.port}:127.0.0.1:{page.port}",
+        )
 
 
 def _preload(policy: Policy) -> Iterator[Finding]:
@@ -152,10 +169,32 @@ def _key_type(policy: Policy) -> Iterator[Finding]:
     if policy.tls.profile not in profile_ids():
         return
     profile, key_type = load_profile(policy.tls.profile), policy.certificate.key_type
-    if policy.certificate.source == "private" and not profile.accepts_key(key_type):
+    if policy.certificate.source != "files" and not profile.accepts_key(key_type):
         kinds = " or ".join(profile.certificate_types).upper()
         fact = f"{shown(key_type)} does not fit the profile {profile.id}"
         yield Finding(("certificate", "key_type"), fact, f"a key of the kind {kinds}")
+
+
+def _second_key(policy: Policy) -> Iterator[Finding]:
+    """Servers hold one certificate of each family (OpenSSL and BoringSSL choose by the kind of signature)."""
+    certificate, where = policy.certificate, ("certificate", "second_key_type")
+    second = certificate.second_key_type
+    if not second or policy.tls.profile not in profile_ids():
+        return
+    profile, family = load_profile(policy.tls.profile), second.partition("-")[0]
+    if certificate.source == "files":
+        fact = 'is set while certificate.source is "files", which names one pair'
+        remedy = 'take it out, or have both made here: certificate.source = "acme" or "private"'
+        yield Finding(where, fact, '""', remedy)
+    elif certificate.key_type.startswith(family):
+        other = "rsa-3072" if family == "ecdsa" else "ecdsa-p256"
+        fact = f"{shown(second)} beside {shown(certificate.key_type)}: servers hold one of each family"
+        yield Finding(where, fact, f"a key of the other family, such as {other}, or none")
+    elif not profile.accepts_key(second):
+        fact = f"{shown(second)} does not fit the profile {profile.id}: no client could be shown it"
+        remedy = 'take it out, or set tls.profile = "intermediate@6.0"'
+        kinds = " or ".join(profile.certificate_types).upper()
+        yield Finding(where, fact, f"a key of the kind {kinds}", remedy)
 
 
 def _timeouts(policy: Policy) -> Iterator[Finding]:
@@ -170,6 +209,12 @@ def _timeouts(policy: Policy) -> Iterator[Finding]:
 
 def _authorities(policy: Policy) -> Iterator[Finding]:
     for index, authority in enumerate(policy.clients.authorities):
+        if authority.crl != "off" and not authority.file:
+            yield Finding(
+                ("clients", "authorities", index, "crl"),
+                "a list for the private authority, whose own list is not available in this version",
+                '"off", or file for a foreign authority',
+            )
         where = ("clients", "authorities", index, "file")
         if authority.name == "private" and authority.file:
             yield Finding(
@@ -184,16 +229,125 @@ def _authorities(policy: Policy) -> Iterator[Finding]:
             )
 
 
+def _groups(policy: Policy) -> Iterator[Finding]:
+    """A pattern of an authority that nobody counts by would let nobody in, and look as if it did."""
+    known = [authority.name for authority in policy.clients.authorities]
+    for group, members in policy.clients.groups.items():
+        for index, member in enumerate(members):
+            if member.authority not in known:
+                yield Finding(
+                    ("clients", "groups", group, index, "authority"),
+                    f"there is no authority {shown(member.authority)} in clients.authorities",
+                    " or ".join(map(shown, known)),
+                )
+
+
+def _network(policy: Policy) -> Iterator[Finding]:
+    """What would do nothing, and what would let nobody in."""
+    network = policy.network
+    for index in shut_out(network.allow, network.deny):
+        fact = f"{shown(network.allow[index])} lies in network.deny as a whole, which wins"
+        remedy = "take it out here, or name in network.deny only what shall be shut out"
+        yield Finding(("network", "allow", index), fact, "networks that may come in", remedy)
+    if not network.allow and network.admitted().nobody:
+        yield Finding(
+            ("network", "deny"), "nobody is left who may come in", "networks that shall be shut out"
+        )
+
+
+def _acme_unused(policy: Policy) -> Iterator[Finding]:
+    """A table that nothing reads: whoever wrote it means a certificate that he does not get."""
+    source = policy.certificate.source
+    if source == "acme":
+        return
+    for name in Acme.model_fields:
+        if getattr(policy.certificate.acme, name) != getattr(_ACME, name):
+            fact = f"is set while certificate.source is {shown(source)}"
+            remedy = 'set certificate.source = "acme", or take this out'
+            yield Finding(("certificate", "acme", name), fact, "nothing", remedy)
+
+
+def _acme_challenge(policy: Policy) -> Iterator[Finding]:
+    """What one way of proving names cannot prove (RFC 8555 §8.3, §8.4; RFC 8738 §4, §7)."""
+    if policy.certificate.source != "acme":
+        return
+    challenge, where = policy.certificate.acme.challenge, ("certificate", "acme", "challenge")
+    if challenge == "http-01" and not policy.listen.http:
+        fact = "http-01 while listen.http is closed: the authority asks on port 80"
+        remedy = 'open listen.http = ["0.0.0.0:80"], or set challenge = "tls-alpn-01" (Envoy) or "dns-01"'
+        yield Finding(where, fact, "a way that needs no port 80", remedy)
+    for index, name in enumerate(policy.site.names):
+        if name.startswith("*.") and challenge != "dns-01":
+            fact = f"{shown(name)} cannot be proven by {challenge}"
+            remedy = 'set certificate.acme.challenge = "dns-01"'
+            yield Finding(("site", "names", index), fact, "no wildcards", remedy)
+        if is_address(name) and challenge == "dns-01":
+            fact = f"{shown(name)} cannot be proven by dns-01: an address has no zone"
+            remedy = 'set certificate.acme.challenge = "http-01"'
+            yield Finding(("site", "names", index), fact, "DNS names", remedy)
+
+
+def _acme_dns(policy: Policy) -> Iterator[Finding]:
+    acme, where = policy.certificate.acme, ("certificate", "acme", "dns")
+    if policy.certificate.source != "acme":
+        return
+    if acme.challenge != "dns-01":
+        if acme.dns != _ACME.dns:
+            fact = f"is set while certificate.acme.challenge is {shown(acme.challenge)}"
+            yield Finding(where, fact, "nothing", 'set challenge = "dns-01", or take this out')
+        return
+    given = [name for name, value in (("rfc2136", acme.dns.rfc2136), ("hook", acme.dns.hook)) if value]
+    if len(given) != 1:
+        fact = "rfc2136 and hook are both set" if given else "nothing says how records come into the zone"
+        yield Finding(where, fact, "one of rfc2136 and hook", "take one out" if given else "")
+
+
+def _acme_names(policy: Policy) -> Iterator[Finding]:
+    """Names that a public authority refuses, and the whole order with them (BR §4.2.2)."""
+    acme = policy.certificate.acme
+    directories: list[Acme | Fallback] = [acme, *acme.fallback]
+    public = [one.directory for one in directories if not one.ca_file and _is_public_directory(one.directory)]
+    if policy.certificate.source != "acme" or not public:
+        return
+    for index, name in enumerate(policy.site.names):
+        if not is_public_name(name):
+            fact = f"no public authority signs {shown(name)}, and {_host(public[0])} would refuse all names"
+            remedy = 'name others, or use source = "private", or name your own authority with its ca_file'
+            told = "names" in policy.site.model_fields_set
+            where: KeyPath = ("site", "names", index) if told else ("certificate", "source")
+            yield Finding(where, fact, "site.names that others can reach", remedy)
+
+
+def _host(url: str) -> str:
+    match = re.match(r"https://(\[[^\]]*\]|[^/:]*)", url)
+    return match[1].strip("[]").lower() if match else ""
+
+
+def _is_public_directory(url: str) -> bool:
+    return is_public_name(_host(url))
+
+
 RULES: tuple[Rule, ...] = (
     Rule(("site.app", "site.upstream"), _one_backend),
     Rule(("listen.http3", "clients.mode", "listen.proxy_protocol"), _http3),
     Rule(("certificate.source", "certificate.files"), _certificate_files),
+    Rule(("certificate.source", "certificate.acme"), _acme_unused),
+    Rule(("certificate.source", "certificate.acme.challenge", "listen.http", "site.names"), _acme_challenge),
+    Rule(("certificate.source", "certificate.acme.challenge", "certificate.acme.dns"), _acme_dns),
+    Rule(("certificate.source", "certificate.acme", "site.names"), _acme_names),
     Rule(("site.url", "site.names"), _url_host),
     Rule(("site.names",), _duplicate_names),
-    Rule(("listen.https", "listen.http"), _listeners),
+    Rule(("listen.https", "listen.http", "monitor.listen", "monitor.probes"), _listeners),
+    Rule(("monitor.listen",), _monitor),
     Rule(("http.hsts",), _preload),
     Rule(("tls.profile",), _profile),
     Rule(("tls.profile", "certificate.key_type", "certificate.source"), _key_type),
+    Rule(
+        ("tls.profile", "certificate.key_type", "certificate.second_key_type", "certificate.source"),
+        _second_key,
+    ),
     Rule(("timeouts.headers", "timeouts.request"), _timeouts),
     Rule(("clients.authorities",), _authorities),
+    Rule(("clients.groups", "clients.authorities"), _groups),
+    Rule(("network.allow", "network.deny"), _network),
 )

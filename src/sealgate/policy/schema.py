@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 from sealgate.policy.fields import Shape, shape_of, written
+from sealgate.policy.membership import Kind
 from sealgate.policy.model import Policy
 from sealgate.policy.profiles import profile_ids
 
@@ -21,6 +22,11 @@ def policy_schema() -> dict[str, Any]:
     """The schema as plain data."""
     schema = Policy.model_json_schema(mode="validation")
     _plain_defaults(schema["$defs"])
+    _no_nulls(schema["$defs"])
+    fallback = schema["$defs"]["Acme"]["properties"]["fallback"]
+    fallback["items"] = {"anyOf": [{"type": "string", "pattern": "^https://"}, fallback["items"]]}
+    schema["$defs"]["Clients"]["properties"]["groups"]["additionalProperties"] = False
+    schema["$defs"]["Member"]["oneOf"] = [{"required": [kind]} for kind in get_args(Kind)]
     schema["$defs"]["Tls"]["properties"]["profile"]["enum"] = list(profile_ids())
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -39,9 +45,23 @@ def _plain_defaults(tables: dict[str, Any]) -> None:
             continue
         for name, info in model.model_fields.items():
             key = shape.key(name)
-            if key is not None and "default" in tables[model.__name__]["properties"][name]:
+            if (
+                key is not None
+                and not key.optional
+                and "default" in tables[model.__name__]["properties"][name]
+            ):
                 default = _default(key, info.default)
                 tables[model.__name__]["properties"][name]["default"] = default
+
+
+def _no_nulls(tables: dict[str, Any]) -> None:
+    """TOML has no null: a table that may be absent is absent."""
+    for table in tables.values():
+        for key in table["properties"].values():
+            kinds = [kind for kind in key.get("anyOf", ()) if kind != {"type": "null"}]
+            if len(kinds) == 1:
+                del key["anyOf"], key["default"]
+                key.update(kinds[0])
 
 
 def _default(shape: Shape, value: object) -> object:
@@ -50,7 +70,7 @@ def _default(shape: Shape, value: object) -> object:
 
 def _tables(shape: Shape) -> Iterator[Shape]:
     """The shapes of all tables, those in lists too."""
-    inner = shape.element or shape
+    inner = shape.inner
     if inner.model is None:
         return
     yield inner

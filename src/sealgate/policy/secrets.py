@@ -17,7 +17,7 @@ from typing import Annotated
 from pydantic import AfterValidator, StrictStr, model_validator
 
 from sealgate.errors import PolicyError
-from sealgate.policy.model import Model
+from sealgate.policy.base import Model
 from sealgate.policy.quoting import printable
 from sealgate.policy.values import Expected, File
 

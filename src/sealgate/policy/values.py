@@ -14,20 +14,28 @@ from typing import Annotated, Literal
 import idna
 from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, WithJsonSchema
 
+from sealgate.policy.network import network_of
+
 __all__ = [
+    "LOOPBACK_HOST",
     "Address",
     "App",
     "Duration",
     "Endpoint",
     "Expected",
     "File",
+    "List",
     "Name",
+    "Network",
     "Size",
     "Upstream",
     "Url",
     "canonical_name",
+    "endpoint_of",
     "is_address",
+    "is_loopback_host",
     "is_loopback_name",
+    "is_public_name",
 ]
 
 # Bounded digits: int() refuses more than 4300 with a message of its own.
@@ -38,6 +46,21 @@ _BYTES = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _APP = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*(\(\))?")
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)", re.ASCII)
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*", re.ASCII)
+# Names that no public authority signs and no outsider resolves (RFC 6761, 6762, 8375; ICANN's .internal).
+_PRIVATE_SUFFIXES = (".localhost", ".test", ".internal", ".local", ".home.arpa")
+LOOPBACK_HOST = (
+    r"(?:(?:[a-z0-9_*-]+\.)*localhost(?:\.localdomain)?\.?"
+    r"|127(?:\.[0-9]{1,3}){1,3}\.?"
+    r"|\[[0:]*:0{0,3}1\]"
+    r"|\[[0:]*:ffff:(?:127(?:\.[0-9]{1,3}){3}|7f[0-9a-f]{2}:[0-9a-f]{1,4})\])(?::[0-9]*)?"
+)
+"""Host values that lead to the machine itself, with any port; to be matched whole, whatever the case.
+
+Written for Python, RE2 and PCRE alike, as every engine asks it: RFC 6761 §6.3 with the name's final dot,
+what resolvers take for the same (systemd's nss-myhostname: ``localhost.localdomain``), RFC 1122 §3.2.1.3 (g),
+RFC 4291 §2.5.3 and §2.5.5.2. Rather too wide than too narrow: a value too short is only forgotten early.
+"""
+_LOOPBACK_HOST = re.compile(LOOPBACK_HOST, re.IGNORECASE | re.ASCII)
 _LONGEST_NAME = 253  # RFC 1035 §2.3.4, without the final dot
 # Bytes that would have to be escaped in one or the other server's configuration or in a URL.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
@@ -116,6 +139,15 @@ def _endpoint(value: object) -> object:
         return value
     if not isinstance(value, str):
         raise ValueError("no text")
+    return endpoint_of(value)
+
+
+def endpoint_of(value: str) -> Endpoint:
+    """An address and a port as a policy writes them.
+
+    Raises:
+        ValueError: what is wrong, as a sentence part.
+    """
     host, colon, port = value.rpartition(":")
     if not colon or not re.fullmatch(r"\d{1,5}", port, re.ASCII) or not 1 <= int(port) <= 65535:
         raise ValueError("no port from 1 to 65535 after the last colon")
@@ -155,6 +187,19 @@ def is_loopback_name(name: str) -> bool:
     if is_address(name):
         return ipaddress.ip_address(name).is_loopback
     return name == "localhost" or name.endswith(".localhost")
+
+
+def is_loopback_host(host: str) -> bool:
+    """Is this Host value, or this name of a site, one of :data:`LOOPBACK_HOST`? Brackets may be missing."""
+    return is_loopback_name(host) or _LOOPBACK_HOST.fullmatch(host) is not None
+
+
+def is_public_name(name: str) -> bool:
+    """A name (wildcards too) or an address that others can reach, and a public authority may sign."""
+    if is_address(name):
+        return ipaddress.ip_address(name).is_global
+    bare = name.removeprefix("*.")
+    return "." in bare and not bare.endswith(_PRIVATE_SUFFIXES)
 
 
 def canonical_name(value: str) -> str:
@@ -209,7 +254,9 @@ Name = Annotated[
 
 def _app(value: str) -> str:
     if value and not _APP.fullmatch(value):
-        raise ValueError("not of the form module:attribute")
+        module, _, attribute = value.rpartition(".")
+        meant = f'; did you mean "{module}:{attribute}"?' if _APP.fullmatch(f"{module}:{attribute}") else ""
+        raise ValueError(f"not of the form module:attribute{meant}")
     return value
 
 
@@ -255,6 +302,23 @@ def _url(value: str) -> str:
 
 
 App = Annotated[StrictStr, AfterValidator(_app), Expected("a module and its attribute", "orders:app")]
+
+
+def _list(value: str) -> str:
+    if value == "auto" or "://" in value:
+        raise ValueError("lists that are found or fetched by themselves are not available in this version")
+    return _no_controls(value)
+
+
+Network = Annotated[
+    StrictStr,
+    AfterValidator(network_of),
+    Expected("an address or a network", "10.0.0.0/8"),
+    WithJsonSchema({"type": "string", "examples": ["10.0.0.0/8", "192.0.2.1", "2001:db8::/32"]}),
+]
+"""Addresses with the same first bits, in its shortest form; a bare address is a network of one."""
+
+List = Annotated[StrictStr, AfterValidator(_list), Expected('a path, or "off"', "authority.crl")]
 File = Annotated[StrictStr, AfterValidator(_no_controls), Expected("a path", "certs/site.pem")]
 Upstream = Annotated[
     StrictStr,

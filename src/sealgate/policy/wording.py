@@ -16,12 +16,15 @@ from pydantic_core import ErrorDetails
 
 from sealgate.errors import Problem
 from sealgate.policy.fields import Shape, leaves, shape_at
-from sealgate.policy.later import LATER_KEYS, LATER_VALUES
+from sealgate.policy.later import LATER_KEYS
 from sealgate.policy.positions import KeyPath, Positions
 from sealgate.policy.quoting import dotted, printable, shown
 from sealgate.policy.secrets import SecretRef
 
-__all__ = ["Describer"]
+__all__ = ["OF_A_KEY", "Describer"]
+
+OF_A_KEY = "[key]"
+"""How pydantic calls the place of a key itself."""
 
 _RANGE = frozenset({"greater_than_equal", "less_than_equal"})
 _MISSING = object()
@@ -53,6 +56,8 @@ class Describer:
         path = error["loc"]
         if error["type"] == "extra_forbidden":
             return self._unknown(path)
+        if path[-1:] == (OF_A_KEY,):
+            return self._misnamed(path[:-1])
         shape = shape_at(self.root, path)
         value = _lookup(self.data, path)
         if shape is None:
@@ -61,14 +66,19 @@ class Describer:
             return self._secret(path)
         if value is _MISSING:
             return self.problem(path, fact="is missing", expected=shape.expected())
-        if _is_later_value(path, value):
-            return self._later(path, f"{shown(value)} is not available in this version", shape.expected())
         return self.problem(
             path,
             fact=f"found {_found(value)}{_reason(error)}",
             expected=shape.expected(bounds=error["type"] in _RANGE or shape.words is None),
             remedy=_hint(shape, value),
         )
+
+    def _misnamed(self, path: KeyPath) -> Problem:
+        """A key that the user chose, and that is no name."""
+        table = shape_at(self.root, path[:-1])
+        name = table.name if table else None
+        expected = name.expected(bounds=False) if name else "another one"
+        return self.problem(path, fact=f"found the name {shown(path[-1])}", expected=expected)
 
     def _is_secret(self, path: KeyPath) -> bool:
         shapes = (shape_at(self.root, path[:n]) for n in range(1, len(path) + 1))
@@ -110,10 +120,6 @@ def _plain(path: KeyPath) -> str:
     return ".".join(part for part in path if isinstance(part, str))
 
 
-def _is_later_value(path: KeyPath, value: object) -> bool:
-    return isinstance(value, str) and value in LATER_VALUES.get(_plain(path), ())
-
-
 def _lookup(data: Any, path: KeyPath) -> object:  # noqa: ANN401 - parsed TOML
     for part in path:
         try:
@@ -151,17 +157,17 @@ def _hint(shape: Shape, value: Any) -> str:  # noqa: ANN401 - whatever stood in 
     return next((text for hint in _HINTS if (text := hint(shape, value))), "")
 
 
-def _hint_choice(shape: Shape, value: Any) -> str:  # noqa: ANN401
+def _hint_choice(shape: Shape, value: Any) -> str:  # noqa: ANN401 - whatever TOML can say
     texts = [c for c in shape.choices if isinstance(c, str)]
     return _meant(value, texts) if isinstance(value, str) and texts else ""
 
 
-def _hint_brackets(shape: Shape, value: Any) -> str:  # noqa: ANN401
+def _hint_brackets(shape: Shape, value: Any) -> str:  # noqa: ANN401 - whatever TOML can say
     wrong = shape.element is not None and isinstance(value, str | int) and not isinstance(value, bool)
     return f"put it in brackets: [{shown(value)}]" if wrong else ""
 
 
-def _hint_quotes(shape: Shape, value: Any) -> str:  # noqa: ANN401
+def _hint_quotes(shape: Shape, value: Any) -> str:  # noqa: ANN401 - whatever TOML can say
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
     if unit := _UNITS.get(shape.words.bounds if shape.words is not None else ""):
@@ -169,7 +175,7 @@ def _hint_quotes(shape: Shape, value: Any) -> str:  # noqa: ANN401
     return f'put it in quotes: "{value}"' if shape.annotation is str else ""
 
 
-def _hint_unit(shape: Shape, value: Any) -> str:  # noqa: ANN401
+def _hint_unit(shape: Shape, value: Any) -> str:  # noqa: ANN401 - whatever TOML can say
     """For text that has no unit, or one of thousands where the policy has those of 1024."""
     bounds = shape.words.bounds if shape.words is not None else ""
     if not isinstance(value, str):
@@ -178,10 +184,12 @@ def _hint_unit(shape: Shape, value: Any) -> str:  # noqa: ANN401
         return f'write it with a unit: "{value}s"'
     if bounds == "size" and (match := re.fullmatch(r"(\d{1,9}) ?([kKMG])[bB]?", value, re.ASCII)):
         return f'did you mean "{match[1]}{match[2].upper()}iB"?'
+    if bounds == "size" and re.fullmatch(r"\d{1,15} ?[TPE]i?B?", value, re.ASCII | re.IGNORECASE):
+        return f"GiB is the largest unit: {shape.expected()}"
     return ""
 
 
-def _hint_no_quotes(shape: Shape, value: Any) -> str:  # noqa: ANN401
+def _hint_no_quotes(shape: Shape, value: Any) -> str:  # noqa: ANN401 - whatever TOML can say
     if not isinstance(value, str):
         return ""
     if shape.words is not None and shape.words.bounds in _UNITS:
@@ -191,7 +199,7 @@ def _hint_no_quotes(shape: Shape, value: Any) -> str:  # noqa: ANN401
     return "leave the quotes out" if number or truth else ""
 
 
-def _hint_port(shape: Shape, value: Any) -> str:  # noqa: ANN401
+def _hint_port(shape: Shape, value: Any) -> str:  # noqa: ANN401 - whatever TOML can say
     is_address = shape.words is not None and shape.words.noun.startswith("an IP address and")
     if is_address and isinstance(value, str) and value.startswith(":") and value[1:].isdecimal():
         return f'for every address write "0.0.0.0{value}"'

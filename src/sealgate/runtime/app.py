@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from sealgate.errors import AppError
+from sealgate.falcon import introduce
 
 __all__ = ["Interface", "interface_of", "load"]
 
@@ -39,7 +40,9 @@ def load(name: str, folder: Path) -> tuple[Any, Interface]:
     except BaseException as error:
         raise _broken(name, error) from error
     app = _attribute(module, name, attribute)
-    return app, interface_of(app, name)
+    interface = interface_of(app, name)
+    introduce(app)
+    return app, interface
 
 
 def _attribute(module: ModuleType, name: str, attribute: str) -> Any:  # noqa: ANN401 - whatever the user named

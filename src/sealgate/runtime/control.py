@@ -26,6 +26,8 @@ __all__ = ["Control", "ask"]
 _SOCKET, _TOKEN = "control.sock", "control.token"
 _LONGEST = 1 << 20
 _HEAR = 5.0
+_MOST = 64
+"""Connections at a time: who has no token is heard for a while, and could fill the keeper's memory."""
 _ANSWER = 330.0
 
 Handler = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
@@ -53,7 +55,7 @@ def ask(state: Path, order: Mapping[str, Any]) -> dict[str, Any]:
             "keeper-not-running", f"no keeper answers in {state} ({error})", "start it with: sealgate serve"
         ) from None
     if not line:
-        raise ControlError("keeper-gone", "the keeper ended before it answered", "look at what it said")
+        raise ControlError("keeper-gone", "the keeper gave no answer", "look at what it said")
     answer: dict[str, Any] = json.loads(line)
     if "code" in answer:
         refusal = ControlError(answer["code"], answer["fact"], answer["remedy"])
@@ -70,6 +72,7 @@ class Control:
         self._handler = handler
         self._token = secrets.token_urlsafe(32)
         self._server: asyncio.Server | None = None
+        self._heard = 0
 
     async def open(self) -> None:
         """Begin to listen."""
@@ -85,10 +88,15 @@ class Control:
             (self._run / name).unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, ValueError, TimeoutError):
-            answer = await self._answer(reader, writer)
-            writer.write(json.dumps(answer, default=str).encode() + b"\n")
-            await writer.drain()
+        if self._heard < _MOST:
+            self._heard += 1
+            try:
+                with contextlib.suppress(OSError, ValueError, TimeoutError):
+                    answer = await self._answer(reader, writer)
+                    writer.write(json.dumps(answer, default=str).encode() + b"\n")
+                    await writer.drain()
+            finally:
+                self._heard -= 1
         writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from sealgate._system.ports import probe
+from sealgate.engines import quic
 from sealgate.errors import EngineError
 from sealgate.policy.model import Endpoint, Policy
 
@@ -26,20 +27,25 @@ def preflight(policy: Policy, before: Policy | None = None) -> None:
     Raises:
         ListenError: an address cannot be listened on.
         EngineError: `inotify-exhausted`.
+        NotObserved: `not-observed`: listeners of HTTP/3 could not be looked at.
     """
     mine: set[Endpoint] = set(before.listen.https + before.listen.http) if before else set()
     mine_udp: set[Endpoint] = set(before.listen.https) if before and before.listen.http3 else set()
     for endpoint in policy.listen.https + policy.listen.http:
         if endpoint not in mine:
             probe(endpoint.host, endpoint.port)
+    for endpoint in policy.monitor.endpoints:
+        if before is None or endpoint not in before.monitor.endpoints:
+            probe(endpoint.host, endpoint.port, table="monitor")
     for endpoint in policy.listen.https if policy.listen.http3 else ():
+        quic.demand(endpoint)
         if endpoint not in mine_udp:
             probe(endpoint.host, endpoint.port, udp=True)
-    left = inotify_left()
-    if before is None and left is not None and left < _INOTIFY:
+    left, needed = inotify_left(), _INOTIFY + (2 if len(policy.certificate.key_types) > 1 else 0)
+    if before is None and policy.site.engine == "envoy" and left is not None and left < needed:
         raise EngineError(
             "inotify-exhausted",
-            f"Envoy needs {_INOTIFY} inotify instances to follow its certificates and {left} are left",
+            f"Envoy needs {needed} inotify instances to follow its certificates and {left} are left",
             "raise the quota: sysctl fs.inotify.max_user_instances=1024",
         )
 

@@ -24,16 +24,18 @@ __all__ = ["APP_USER", "ENGINE_USER", "Separation", "describe", "plan"]
 APP_USER = "sealgate-app"
 ENGINE_USER = "sealgate-engine"
 # Libraries, the loader's cache, names of hosts, trusted authorities, time zone; nothing of any user.
-_ENGINE_SYSTEM = tuple(
+_SYSTEM = tuple(
     Path(path)
     for path in (
-        *("/usr", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix/store", "/proc", "/sys"),
+        *("/usr", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix/store"),
         *("/etc/ld.so.cache", "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf"),
         *("/etc/gai.conf", "/etc/services", "/etc/protocols", "/etc/localtime"),
         *("/etc/ssl/certs", "/etc/ssl/cert.pem", "/etc/ssl/openssl.cnf", "/etc/pki/tls", "/etc/pki/ca-trust"),
         *("/etc/passwd", "/etc/group", "/run/systemd/resolve"),
     )
 )
+_ENGINE_KERNEL = (Path("/proc"), Path("/sys"))
+_PACKAGES = frozenset({"site-packages", "dist-packages"})
 _ENGINE_DEVICES = tuple(Path(path) for path in ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"))
 
 
@@ -73,7 +75,11 @@ class Separation:
 
     def _closes(self, folder: Path) -> bool:
         """Is the directory above something hidden or fixed? Then nothing new can be made in it."""
-        return any(folder in path.parents for path in (*self.hidden, *self.fixed))
+        return bool(self.closed_by(folder))
+
+    def closed_by(self, folder: Path) -> tuple[Path, ...]:
+        """What lies in a directory, at whatever depth, and keeps the app from making new files in it."""
+        return tuple(path for path in (*self.hidden, *self.fixed) if folder in path.parents)
 
     def app_readable(self) -> tuple[Path, ...]:
         """What workers read of the state directory."""
@@ -92,9 +98,20 @@ class Separation:
         trusted = ssl.get_default_verify_paths().cafile
         inside = (self.state / "engines", *readable, *([Path(trusted)] if trusted else []))
         return (
-            *(Grant(path, READ) for path in (*inside, *_ENGINE_SYSTEM)),
+            *(Grant(path, READ) for path in (*inside, *_SYSTEM, *_ENGINE_KERNEL)),
             *(Grant(path, WRITE) for path in (*writable, *_ENGINE_DEVICES)),
         )
+
+    def program_grants(self) -> tuple[Grant, ...]:
+        """What any Python program of ours reads: itself, Python, the system's libraries.
+
+        Nothing of /proc and /sys: they tell of all that runs beside it (arguments, sockets, connections).
+        """
+        trusted = ssl.get_default_verify_paths().cafile
+        own = [Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[2]]
+        own += [Path(entry) for entry in sys.path if Path(entry).name in _PACKAGES]
+        inside = (*own, *([Path(trusted)] if trusted else []), *_SYSTEM)
+        return (*(Grant(path, READ) for path in inside), *(Grant(path, WRITE) for path in _ENGINE_DEVICES))
 
     def closed_folders(self) -> tuple[Path, ...]:
         """Directories the app is likely to use, in which it cannot make new files."""
@@ -103,7 +120,12 @@ class Separation:
 
 
 def plan(
-    state: Path, secrets: Iterable[Path] = (), policy: Path | None = None, *, workers: bool = True
+    state: Path,
+    secrets: Iterable[Path] = (),
+    policy: Path | None = None,
+    *,
+    workers: bool = True,
+    inside: bool = False,
 ) -> Separation:
     """What can be separated here.
 
@@ -112,6 +134,7 @@ def plan(
         secrets: further files that the app must not read (an imported private key).
         policy: the policy file, which the app must not write.
         workers: are there app workers? In front of an upstream there are none to speak of.
+        inside: the app runs in the engine's own process.
     """
     state = Path(os.path.realpath(state))
     hidden = (state, *(Path(os.path.realpath(path)) for path in secrets))
@@ -122,8 +145,10 @@ def plan(
     if not abi:
         who = "app workers can read private keys" if workers else "the engine is not confined"
         missing.append(f"{who}: this kernel has no Landlock; use Linux 5.13 or newer")
+    if inside:
+        missing.append("the app can read the server's private key: it runs in the engine's own process")
     app, engine = User(), User()
-    if os.geteuid() == 0:
+    if os.geteuid() == 0 and not inside:
         app, engine = _user(APP_USER), _user(ENGINE_USER)
         lacking = [_lacking(APP_USER, app)] if workers else []
         missing += [text for text in (*lacking, _lacking(ENGINE_USER, engine)) if text]
@@ -143,7 +168,7 @@ def _programs(uid: int, policy: Path | None) -> tuple[Path, ...]:
     found |= {
         Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")
     }
-    found |= {Path(entry) for entry in sys.path if Path(entry).name in {"site-packages", "dist-packages"}}
+    found |= {Path(entry) for entry in sys.path if Path(entry).name in _PACKAGES}
     if policy is not None:
         found.add(policy)
     if engine := os.environ.get("SEALGATE_ENVOY"):
@@ -202,6 +227,8 @@ def _can_run_python(user: User) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-def describe(state: Path, secrets: Iterable[Path] = (), *, workers: bool = True) -> tuple[str, ...]:
+def describe(
+    state: Path, secrets: Iterable[Path] = (), *, workers: bool = True, inside: bool = False
+) -> tuple[str, ...]:
     """Sentences for `check` and the ready line: what is not separated. Empty: all is."""
-    return plan(state, secrets, workers=workers).missing
+    return plan(state, secrets, workers=workers, inside=inside).missing

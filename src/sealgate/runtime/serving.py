@@ -7,24 +7,28 @@ version in `pyproject.toml`, and tests that fail where it changes.
 
 from __future__ import annotations
 
-import errno
-import io
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
-from queue import SimpleQueue
+from collections.abc import Awaitable, Callable, MutableMapping
+from time import perf_counter_ns
 from typing import Any
 
 from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Loops, RuntimeModes, TaskImpl
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
+from granian.server import mp
 from granian.server.mp import MPServer
 
+from sealgate.engines.counts import Row
 from sealgate.guard.asgi import Guard as AsgiGuard
 from sealgate.guard.compiled import Compiled
-from sealgate.guard.sources import EnvoySource
+from sealgate.guard.judge import Revoked
+from sealgate.guard.sources import Source
+from sealgate.guard.under_way import quiet
 from sealgate.guard.wsgi import Guard as WsgiGuard
 from sealgate.runtime.app import Interface
+from sealgate.runtime.calls import Caller
+from sealgate.runtime.denials import counted_log
 
 __all__ = ["serve"]
 
@@ -33,28 +37,36 @@ App = Callable[..., Any]
 Message = MutableMapping[str, Any]
 
 _BACKLOG = 1024
-_WAITING = 512  # threads of a WSGI worker that may wait for readers of streamed answers
 _STREAMS = 1024
 _WINDOW = 1024 * 1024
 # Standard output carries the access log and nothing else of ours.
 _LOG = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {"quiet": {"()": lambda: quiet}},
     "formatters": {"plain": {"format": "sealgate: worker: %(message)s"}},
     "handlers": {
-        "console": {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"}
+        "console": {
+            "class": "logging.StreamHandler",
+            "filters": ["quiet"],
+            "formatter": "plain",
+            "stream": "ext://sys.stderr",
+        }
     },
     "loggers": {"_granian": {"handlers": ["console"], "level": "WARNING", "propagate": False}},
 }
 
 
-def serve(
+def serve(  # noqa: PLR0913 - each is another part's affair
     app: App,
     interface: Interface,
     compiled: Compiled,
     sock: socket.socket,
     *,
+    source: Source,
+    revoked: Revoked,
     threads: int,
+    counts: Row,
     ready: Callable[[], None],
     failed: Callable[[str], None],
 ) -> None:
@@ -65,20 +77,33 @@ def serve(
         interface: which of the two.
         compiled: the guard's policy.
         sock: listening, h2c and HTTP/1.1.
+        source: where the guard takes its facts from.
+        revoked: the revoked clients.
         threads: of a WSGI app.
+        counts: where what is answered is counted.
         ready: called once requests will be answered.
         failed: called with the app's message if its lifespan startup fails.
     """
     sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
     shared = _holder(sock.fileno(), True, _BACKLOG)  # noqa: FBT003 - true: a unix socket
     holder = ((None, shared), None)
+    log = counted_log(counts.denied)
     if interface == "wsgi":
-        guarded: Any = _fair(WsgiGuard(app, compiled, EnvoySource()), threads)
+        guarded: Any = WsgiGuard(app, compiled, source, log, revoked=revoked)
+        _call_by(Caller(guarded, threads, counts.answered))
         ready()
-        MPServer._spawn_wsgi_worker(*_arguments(guarded, holder, threads + _WAITING))  # noqa: SLF001 - see above
+        MPServer._spawn_wsgi_worker(*_arguments(guarded, holder, threads))  # noqa: SLF001 - see above
         return
-    guarded = _Announced(AsgiGuard(app, compiled, EnvoySource()), ready, failed)
+    guard = AsgiGuard(app, compiled, source, log, revoked=revoked)
+    guarded = _Outermost(guard, counts, ready, failed)
     MPServer._spawn_asgi_lifespan_worker(*_arguments(guarded, holder, 1))  # noqa: SLF001 - see above
+
+
+def _call_by(caller: Caller) -> None:
+    """Have Granian use our caller for WSGI apps instead of its own; see ``calls.py``."""
+    if not hasattr(mp, "_wsgi_call_wrap"):
+        raise AssertionError("this Granian is not one that this file was written for")
+    mp._wsgi_call_wrap = lambda _app, _options, _log: caller  # noqa: SLF001 - see above
 
 
 def _arguments(app: App, holder: tuple[Any, ...], threads: int) -> tuple[Any, ...]:
@@ -100,95 +125,19 @@ def _arguments(app: App, holder: tuple[Any, ...], threads: int) -> tuple[Any, ..
     )
 
 
-class _Body(io.RawIOBase):
-    """A request body, taken from Granian at the first look at it.
+class _Outermost:
+    """Around an ASGI app and its guard: counts answers, and says when the lifespan startup is over.
 
-    Granian's own input never returns from a sized read once the client is gone: each such request would cost
-    a thread for ever. Reading all at once returns, with nothing; so what is missing is noticed by its length.
-    The engine sends whole requests only, so there is nothing to wait for.
+    Apps without one are ready at once. An answer's time ends when the last of it is handed over; what is
+    counted is counted in the way of `send` (a plain function: another coroutine would cost as much as all
+    the rest).
     """
 
-    def __init__(self, inner: Any, length: str) -> None:  # noqa: ANN401 - Granian's type has no name
-        self._inner = inner
-        self._length = int(length) if length.isdecimal() else -1
-        self._data: io.BytesIO | None = None
-
-    def _all(self) -> io.BytesIO:
-        if self._data is None:
-            data = self._inner.read()
-            if self._length >= 0 and len(data) != self._length:
-                raise ConnectionResetError(
-                    errno.ECONNRESET, "the client went away before its request was complete"
-                )
-            self._data = io.BytesIO(data)
-        return self._data
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
-        return self._all().readinto(buffer)
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        return self._all().read(size)
-
-    def readline(self, size: int | None = -1, /) -> bytes:
-        return self._all().readline(size)
-
-
-class _Turns:
-    """An app's streamed answer, made piece by piece while holding one of the app's turns."""
-
-    __slots__ = ("_inner", "_next", "_turns")
-
-    def __init__(self, inner: Iterable[bytes], turns: SimpleQueue[None]) -> None:
-        self._inner = inner
-        self._next = iter(inner).__next__
-        self._turns = turns
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        self._turns.get()
-        try:
-            return self._next()
-        finally:
-            self._turns.put(None)
-
-    def close(self) -> None:
-        """As PEP 3333 asks."""
-        close: Callable[[], None] | None = getattr(self._inner, "close", None)
-        if close is not None:
-            close()
-
-
-def _fair(app: App, threads: int) -> App:
-    """The same WSGI app with bodies that can be read without fear, and `threads` turns of its own.
-
-    A thread that waits for a slow reader of a streamed answer is in nobody's way: it holds no turn then.
-    """
-    turns: SimpleQueue[None] = SimpleQueue()  # of tokens: a semaphore at a tenth of its cost
-    for _ in range(threads):
-        turns.put(None)
-
-    def called(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        environ["wsgi.input"] = _Body(environ["wsgi.input"], environ.get("CONTENT_LENGTH", ""))
-        turns.get()
-        try:
-            result: Iterable[bytes] = app(environ, start_response)
-        finally:
-            turns.put(None)
-        return result if isinstance(result, list) else _Turns(result, turns)
-
-    return called
-
-
-class _Announced:
-    """Tells when an ASGI app's lifespan startup is over; apps without one are ready at once."""
-
-    def __init__(self, app: App, ready: Callable[[], None], failed: Callable[[str], None]) -> None:
-        self._app, self._ready, self._failed = app, ready, failed
+    def __init__(
+        self, app: App, counts: Row, ready: Callable[[], None], failed: Callable[[str], None]
+    ) -> None:
+        self._app, self._answered = app, counts.answered
+        self._ready, self._failed = ready, failed
 
     async def __call__(
         self,
@@ -196,9 +145,36 @@ class _Announced:
         receive: Callable[[], Awaitable[Message]],
         send: Callable[[Message], Awaitable[None]],
     ) -> None:
-        if scope["type"] != "lifespan":
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self._lifespan(scope, receive, send)
+            return
+        if kind != "http":  # a WebSocket lasts as long as people like
             await self._app(scope, receive, send)
             return
+        began, status, answered = perf_counter_ns(), 0, self._answered
+
+        def noting(message: Message) -> Awaitable[None]:
+            nonlocal status
+            if not status:
+                status = message.get("status", 0)
+            elif not message.get("more_body"):
+                answered(status, perf_counter_ns() - began)
+                status = 0
+            return send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        except BaseException:
+            answered(500, perf_counter_ns() - began)
+            raise
+
+    async def _lifespan(
+        self,
+        scope: Message,
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+    ) -> None:
         said = False
 
         async def announce(message: Message) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from sealgate._system.memory import memory_limit
 from sealgate.engines.facts import Backend, RenderFacts, Worker
 from sealgate.errors import EngineError
-from sealgate.pki.live import LiveCertificate
+from sealgate.pki.live import LiveCertificate, second_paths
 from sealgate.policy.load import Loaded
 from sealgate.policy.model import Policy
 from sealgate.policy.profiles import Profile, load_profile
@@ -61,6 +61,8 @@ class Site:
     def facts(self, workers: tuple[Worker, ...]) -> RenderFacts:
         """For the engine."""
         chain, key = self.certificate.chain_path, self.certificate.key_path
+        twofold = len(self.policy.certificate.key_types) > 1
+        second = [self._inside(path) if twofold else "" for path in second_paths(chain.parent)]
         return RenderFacts(
             policy=self.policy,
             profile=self.profile,
@@ -70,16 +72,26 @@ class Site:
             certificate_folder=str(Path(self._inside(chain)).parent),
             trust="live/clients/trust.pem",
             trust_folder="live/clients",
+            lists=_lists(self.policy),
             system_trust=system_trust() if self.policy.site.upstream.startswith("https:") else "",
             concurrency=min(_cores(), 16),
             memory=max(_LEAST_MEMORY, memory_limit() // 2),
             workers=workers,
+            second_chain=second[0],
+            second_key=second[1],
         )
 
     def secrets(self) -> tuple[Path, ...]:
         """Private keys outside the state directory."""
         key = self.policy.certificate.files.key
         return (self.loaded.base / key,) if key else ()
+
+
+def _lists(policy: Policy) -> str:
+    """The revocation lists that count: a foreign authority's, where the policy names any, or our own."""
+    if policy.client_lists:
+        return "live/clients/lists.pem"
+    return "live/clients/crl.pem" if policy.own_list else ""
 
 
 def _cores() -> int:

@@ -19,8 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from sealgate._system.process import ORDINARY, die_with_parent, limit_capabilities
+from sealgate.engines.counts import Row
 from sealgate.errors import AppError, SealgateError
 from sealgate.guard.compiled import Compiled
+from sealgate.guard.sources import source
+from sealgate.pki.revocations import Revoked
 from sealgate.runtime.app import load
 
 __all__ = ["Orders", "main"]
@@ -36,8 +39,12 @@ class Orders:
         listener: file descriptor of the unix socket to serve.
         guard: the published policy of the guard, as JSON: another user cannot reach its file.
         threads: of a WSGI app.
+        identity: how the guard learns who called (``Engine.identity``).
+        proof: what the engine shows with each request, where it shows one.
         parent: pid of the keeper.
         answers: file descriptor for answers.
+        counts: file descriptor of the memory in which it counts; -1: nobody reads that.
+        revocations: file descriptor of the revoked clients; -1: nobody is.
     """
 
     app: str
@@ -47,6 +54,10 @@ class Orders:
     threads: int
     parent: int
     answers: int
+    identity: str = "h2"
+    proof: str = ""
+    counts: int = -1
+    revocations: int = -1
 
     def to_json(self) -> str:
         """For the worker's standard input."""
@@ -77,6 +88,14 @@ def main() -> int:
     return 0
 
 
+def _revoked(fd: int) -> Revoked | tuple[()]:
+    if fd < 0:
+        return ()
+    revoked = Revoked(fd)
+    os.close(fd)
+    return revoked
+
+
 def _texts(details: dict[str, object]) -> dict[str, str]:
     return {key: str(value) for key, value in details.items()}
 
@@ -84,6 +103,10 @@ def _texts(details: dict[str, object]) -> dict[str, str]:
 def _serve(orders: Orders, answer: Callable[..., None]) -> None:
     sock = socket.socket(fileno=orders.listener)
     sock.set_inheritable(False)
+    counts = Row(orders.counts)
+    if orders.counts >= 0:
+        os.close(orders.counts)
+    revoked = _revoked(orders.revocations)
     # Again, where Landlock is missing: execve(2) gave root everything back, and forgets nothing else.
     limit_capabilities(ORDINARY if os.geteuid() == 0 else frozenset())
     die_with_parent(orders.parent)
@@ -97,7 +120,16 @@ def _serve(orders: Orders, answer: Callable[..., None]) -> None:
         interface,
         compiled,
         sock,
+        source=source(
+            orders.identity,
+            orders.proof,
+            clients=compiled.clients != "off",
+            compiled=compiled,
+            given=revoked,
+        ),
+        revoked=revoked,
         threads=orders.threads,
+        counts=counts,
         ready=lambda: answer("ready", **facts),
         failed=lambda message: answer("failed", **_startup_failed(orders.app, message)),
     )

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 from sealgate._system.landlock import WRITE, Grant, confine
 from sealgate._system.process import ORDINARY, become, limit_capabilities
 from sealgate._system.sockets import bind_unix
+from sealgate.engines.counts import Table, shared
 from sealgate.errors import AppError, SealgateError
 from sealgate.runtime.app import Interface
 from sealgate.runtime.separation import Separation
@@ -34,7 +35,7 @@ _OURS = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What every worker of one generation is started with."""
+    """What every worker of one generation is started with; `Orders` says what each is."""
 
     app: str
     folder: Path
@@ -42,6 +43,9 @@ class Launch:
     threads: int
     separation: Separation
     environ: Mapping[str, str]
+    identity: str = "h2"
+    proof: str = field(default="", repr=False)
+    revocations: int = -1
 
 
 @dataclass(slots=True)
@@ -52,6 +56,7 @@ class Running:
         process: the process.
         socket: relative to the state directory.
         interface: what its app turned out to be.
+        counts: what it counts.
         draining: nothing new goes to it.
         ending: told to end; its end is no crash.
     """
@@ -59,6 +64,7 @@ class Running:
     process: asyncio.subprocess.Process
     socket: str
     interface: Interface
+    counts: Table
     started: float
     draining: bool = False
     ending: bool = False
@@ -70,8 +76,16 @@ async def launch(spec: Launch) -> Running:
     Raises:
         AppError: the app cannot be imported, or its startup fails; nothing is left running.
     """
+    counting = shared()
+    try:
+        return await _launched(spec, counting)
+    finally:
+        os.close(counting)
+
+
+async def _launched(spec: Launch, counting: int) -> Running:
     state = spec.separation.state
-    name = f"run/app-{secrets.token_hex(4)}.sock"
+    name = f"run/app-{secrets.token_hex(16)}.sock"
     listener = bind_unix(state / name)
     reading, writing = os.pipe()
     try:
@@ -81,7 +95,7 @@ async def launch(spec: Launch) -> Running:
             *(sys.executable, "-P", "-m", "sealgate.runtime.worker"),
             stdin=asyncio.subprocess.PIPE,
             env=_environment(spec),
-            pass_fds=(writing, listener.fileno()),
+            pass_fds=tuple(fd for fd in (writing, listener.fileno(), counting, spec.revocations) if fd >= 0),
             start_new_session=True,
             preexec_fn=partial(_separated, spec.separation),
         )
@@ -99,7 +113,7 @@ async def launch(spec: Launch) -> Running:
         listener.close()
     try:
         assert process.stdin is not None  # noqa: S101 - asked for above
-        process.stdin.write(_orders(spec, number, writing).to_json().encode())
+        process.stdin.write(_orders(spec, number, writing, counting).to_json().encode())
         process.stdin.close()
         interface = await asyncio.wait_for(_answer(reading, process, spec.app), _START)
     except BaseException as error:
@@ -109,7 +123,7 @@ async def launch(spec: Launch) -> Running:
             fact = f"{spec.app} was not ready within {_START:.0f} s"
             raise AppError("app-startup-failed", fact, "make its import faster") from None
         raise
-    return Running(process, name, interface, time.monotonic())
+    return Running(process, name, interface, Table(counting), time.monotonic())
 
 
 def _separated(separation: Separation) -> None:
@@ -137,7 +151,7 @@ def _environment(spec: Launch) -> dict[str, str]:
     return environ
 
 
-def _orders(spec: Launch, listener: int, answers: int) -> Orders:
+def _orders(spec: Launch, listener: int, answers: int, counts: int) -> Orders:
     return Orders(
         app=spec.app,
         folder=str(spec.folder),
@@ -146,6 +160,10 @@ def _orders(spec: Launch, listener: int, answers: int) -> Orders:
         threads=spec.threads,
         parent=os.getpid(),
         answers=answers,
+        identity=spec.identity,
+        proof=spec.proof,
+        counts=counts,
+        revocations=spec.revocations,
     )
 
 
@@ -198,6 +216,11 @@ async def _kill(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
+def _added(sums: list[int], counts: Table) -> list[int]:
+    more = counts.read()
+    return [one + other for one, other in zip(sums, more, strict=True)] if sums else more
+
+
 class Pool:
     """All workers of a site.
 
@@ -225,6 +248,20 @@ class Pool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._backoff = Backoff()
         self.running: list[Running] = []
+        self._counted: list[int] = []
+
+    def counted(self) -> list[int]:
+        """What all workers that there were have counted: a row of :class:`Table`; empty: there was none."""
+        sums = self._counted
+        for worker in self.running:
+            sums = _added(sums, worker.counts)
+        return sums
+
+    def _leave(self, worker: Running) -> None:
+        """It is no more; what it counted stays."""
+        if worker in self.running:
+            self.running.remove(worker)
+            self._counted = _added(self._counted, worker.counts)
 
     @property
     def _serving(self) -> int:
@@ -314,8 +351,7 @@ class Pool:
             except TimeoutError:
                 await _kill(worker.process)
         (self._state / worker.socket).unlink(missing_ok=True)
-        if worker in self.running:
-            self.running.remove(worker)
+        self._leave(worker)
 
     async def stop(self, seconds: float) -> None:
         """End all, each within `seconds`."""
@@ -330,8 +366,7 @@ class Pool:
         code = await worker.process.wait()
         if worker.ending:
             return
-        if worker in self.running:
-            self.running.remove(worker)
+        self._leave(worker)
         (self._state / worker.socket).unlink(missing_ok=True)
         await self._announced()
         if self._rolling or worker.draining:
@@ -360,6 +395,7 @@ class Pool:
             if self._lacks_one_of(spec):
                 self.add(fresh)
                 await self._announced()
+                self._say(f"worker {fresh.process.pid} serves in its place")
                 return
             # A reload, a stop, or another such task came in between.
             await discard(fresh, self._state)

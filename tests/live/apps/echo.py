@@ -21,6 +21,9 @@ def app(environ, start_response):
     if path == "/stream":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return (b"x" * 1024 for _ in range(int(environ["QUERY_STRING"] or 100)))
+    if path == "/big":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"x" * int(environ["QUERY_STRING"])]
     if path == "/drip":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return _drip(int(environ["QUERY_STRING"] or 10))

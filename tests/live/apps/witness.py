@@ -18,6 +18,12 @@ def record(**facts):
     os.close(descriptor)
 
 
+def certificate(client):
+    """What the client showed, or None."""
+    shown = client.certificate
+    return shown and [shown.fingerprint, shown.subject, shown.common_name]
+
+
 def app(environ, start_response):
     """WSGI."""
     digest, size = hashlib.sha256(), 0
@@ -32,6 +38,9 @@ def app(environ, start_response):
         "scheme": environ["wsgi.url_scheme"],
         "server": [environ["SERVER_NAME"], environ["SERVER_PORT"]],
         "client": environ["sealgate.client"].address,
+        "certificate": certificate(environ["sealgate.client"]),
+        "groups": environ["sealgate.client"].groups,
+        "pid": os.getpid(),
         "variables": {k: v for k, v in environ.items() if isinstance(v, str) and k not in os.environ},
         "size": size,
         "sha256": digest.hexdigest(),
@@ -101,6 +110,9 @@ async def asgi(scope, receive, send):
         "scheme": scope["scheme"],
         "server": list(scope["server"]),
         "client": scope["sealgate"]["client"].address,
+        "certificate": certificate(scope["sealgate"]["client"]),
+        "groups": scope["sealgate"]["client"].groups,
+        "pid": os.getpid(),
         "version": scope["http_version"],
         "fields": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in scope["headers"]],
     }
@@ -170,8 +182,8 @@ async def _http(seen, receive, send):
     record(**seen)
     if seen["path"] == "/sleep":
         await asyncio.sleep(float(seen["query"]))
-    body = json.dumps(seen).encode()
-    await send(
-        {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]}
-    )
+    status = int(seen["query"]) if seen["path"] == "/status" else 200
+    body = b"" if status in {204, 304} else json.dumps(seen).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers if body else []})
     await send({"type": "http.response.body", "body": body})

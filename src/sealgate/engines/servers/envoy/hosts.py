@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from sealgate.policy.model import Policy, is_loopback_name
+from sealgate.policy.model import Policy
+from sealgate.policy.values import LOOPBACK_HOST
 
-__all__ = ["WELL_FORMED_HOST", "host_pattern", "loopback_pattern", "site_hosts"]
+__all__ = ["LOOPBACK", "WELL_FORMED_HOST", "host_pattern", "site_hosts"]
 
 WELL_FORMED_HOST = r"(?i)(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)(?::[0-9]{1,5})?"
 """Whatever the guard would look at; the worker's HTTP/2 resets streams over some of the others."""
+
+LOOPBACK = f"(?i){LOOPBACK_HOST}"
+"""Host values that lead to the machine itself, with any port."""
 
 
 def _name(name: str) -> str:
@@ -36,10 +40,3 @@ def site_hosts(policy: Policy, *, plain: bool) -> str:
     listeners = policy.listen.http if plain else policy.listen.https
     ports = {endpoint.port for endpoint in listeners} | ({80} if plain else {policy.public_port})
     return host_pattern(policy.site.names, ports, bare=True)
-
-
-def loopback_pattern(policy: Policy) -> str:
-    """Host values of the site's loopback names, with any port."""
-    names = [name for name in policy.site.names if is_loopback_name(name)]
-    alternatives = "|".join(_name(name) for name in names)
-    return rf"(?i)(?:{alternatives})(?::\d+)?"

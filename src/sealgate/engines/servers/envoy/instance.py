@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from sealgate._system.files import private_directory, write_atomic
 from sealgate.engines.contract import Program
+from sealgate.engines.counts import Counters
 from sealgate.engines.facts import RenderFacts
 from sealgate.engines.servers.envoy.admin import AdminSocket
 from sealgate.engines.servers.envoy.clusters import APP, APP_UPGRADES
+from sealgate.engines.servers.envoy.counters import LATENCY, PATTERN, counted, timed
 from sealgate.engines.servers.envoy.facts import FOLDER
+from sealgate.engines.servers.envoy.listeners import PLAIN_ROUTES
 from sealgate.engines.servers.envoy.process import Envoy, default_environment, start
 from sealgate.engines.servers.envoy.render import render, render_endpoints
 from sealgate.errors import EngineError, EngineRefused
@@ -21,9 +26,12 @@ __all__ = ["Instance"]
 
 _ACCEPT = 5.0
 _POLL = 0.02
+_ROUTES = "http.http.rds.http"
 _SUBSCRIPTIONS = (
-    r"^(listener_manager\.lds|cluster_manager\.cds)\.(update_success|update_rejected|update_attempt)$"
+    r"^(listener_manager\.lds|cluster_manager\.cds|http\.http\.rds\.http)\."
+    r"(update_success|update_rejected|update_attempt)$"
 )
+_WARMING = "listener_manager.total_listeners_warming"
 
 
 class Instance:
@@ -105,7 +113,15 @@ class Instance:
     def _render(self, facts: RenderFacts) -> dict[str, bytes]:
         # The bootstrap is read once: what the machine is like by now counts from the next start on.
         memory = (self._started or facts).memory
-        return render(replace(facts, admin_key=self._admin.key, memory=memory))
+        return render(replace(facts, admin_key=self._admin.key, memory=memory), self._seen(facts))
+
+    def _seen(self, facts: RenderFacts) -> dict[str, str]:
+        """The certificates that prove names, as they are now."""
+        seen = {}
+        for one in facts.challenges.tls_alpn:
+            with contextlib.suppress(OSError):  # then Envoy says what is wrong with it
+                seen[one.name] = hashlib.sha256((self._state / one.chain).read_bytes()).hexdigest()[:16]
+        return seen
 
     def needs_restart(self, facts: RenderFacts) -> str:
         """The key whose change Envoy would take up only when started anew; empty: there is none."""
@@ -130,6 +146,8 @@ class Instance:
         counts = await asyncio.to_thread(self._envoy.admin.stats, _SUBSCRIPTIONS)
         self._write(wanted)
         try:
+            if PLAIN_ROUTES in changed and PLAIN_ROUTES in before:  # else no listener asks for it yet
+                await self._accepted(_ROUTES, counts)
             for name, prefix in (("cds.json", "cluster_manager.cds"), ("lds.json", "listener_manager.lds")):
                 if name in changed:
                     await self._accepted(prefix, counts)
@@ -152,6 +170,9 @@ class Instance:
         raise EngineRefused(
             "envoy-refused", f"Envoy did not accept the new configuration: {log}", "report this"
         )
+
+    async def refresh(self) -> None:
+        """Nothing: Envoy watches the directories."""
 
     async def spread(self, facts: RenderFacts) -> None:
         """Announce the workers, and wait until Envoy goes by it."""
@@ -178,6 +199,22 @@ class Instance:
                 found[path] = (agreed, before[1] + active)
         return found
 
+    async def challenge(self, facts: RenderFacts) -> None:
+        """Routes and filter chains of these answers, and no others; returns once they count.
+
+        Raises:
+            EngineRefused: `envoy-refused`, `engine-refused`.
+        """
+        if not await self.apply(facts):
+            return
+        assert self._envoy is not None  # noqa: S101 - it took the files
+        end = asyncio.get_running_loop().time() + _ACCEPT
+        while asyncio.get_running_loop().time() < end and self.running:
+            stats = await asyncio.to_thread(self._envoy.admin.stats, f"^{_WARMING}$")
+            if not stats.get(_WARMING, 0):
+                return
+            await asyncio.sleep(_POLL)
+
     async def until_idle(self, socket: str, seconds: float) -> bool:
         """Wait until no request is under way to a worker; false if some still were after `seconds`."""
         end = asyncio.get_running_loop().time() + seconds
@@ -189,6 +226,15 @@ class Instance:
                 return False
             await asyncio.sleep(_POLL)
         return True
+
+    async def counters(self) -> Counters:
+        """See `Counting`."""
+        if self._envoy is None:
+            return ()
+        admin = self._envoy.admin
+        return await asyncio.to_thread(
+            lambda: counted(admin.stats(PATTERN)) + timed(admin.prometheus(f"^{LATENCY}$"))
+        )
 
     async def drain(self, seconds: float) -> bool:
         """Stop accepting; true if all that was under way came to its end in time."""

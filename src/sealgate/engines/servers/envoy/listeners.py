@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sealgate.engines.facts import RenderFacts
 from sealgate.engines.servers.envoy.access_log import access_log
-from sealgate.engines.servers.envoy.facts import Json, seconds, typed
+from sealgate.engines.servers.envoy.addresses import address_filters
+from sealgate.engines.servers.envoy.challenges import proving_chains
+from sealgate.engines.servers.envoy.facts import FOLDER, Json, seconds, typed
 from sealgate.engines.servers.envoy.replies import local_replies
-from sealgate.engines.servers.envoy.routes import WHOLE_BODIES, https_routes, plain_routes
+from sealgate.engines.servers.envoy.routes import BODY_SIZE, WHOLE_BODIES, https_routes
 from sealgate.engines.servers.envoy.spoofing import removals
 from sealgate.engines.servers.envoy.tls import downstream
-from sealgate.policy.model import Endpoint
+from sealgate.policy.model import Endpoint, is_address
 
-__all__ = ["listeners"]
+__all__ = ["PLAIN_ROUTES", "listeners"]
+
+PLAIN_ROUTES = "rds.json"
+"""File of the plain listeners' route table."""
 
 _HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _BUFFER = 64 * 1024
 _STREAMS = 100
 _HEADER_FIELDS = 100
+_PLAIN_ROUTES: Json = {
+    "route_config_name": "http",
+    "config_source": {
+        "resource_api_version": "V3",
+        "path_config_source": {"path": f"{FOLDER}/{PLAIN_ROUTES}"},
+    },
+}
 
 
-def listeners(facts: RenderFacts) -> list[Json]:
-    """All listeners of the site."""
+def listeners(facts: RenderFacts, seen: Mapping[str, str]) -> list[Json]:
+    """All listeners of the site; for `seen` see `proving_chains`."""
     listen = facts.policy.listen
-    found = [_https(facts, endpoint) for endpoint in listen.https]
+    proving = proving_chains(facts, seen)
+    found = [_https(facts, endpoint, proving) for endpoint in listen.https]
     if listen.http3:
         found += [_http3(facts, endpoint) for endpoint in listen.https]
     return [*found, *(_plain(facts, endpoint) for endpoint in listen.http)]
@@ -49,14 +64,29 @@ def _listener(facts: RenderFacts, name: str, endpoint: Endpoint, chain: Json, fi
     }
 
 
-def _https(facts: RenderFacts, endpoint: Endpoint) -> Json:
+def _https(facts: RenderFacts, endpoint: Endpoint, proving: list[Json]) -> Json:
     message = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
     inspector: Json = {"name": "tls_inspector", "typed_config": typed(message)}
     chain: Json = {
         "transport_socket": {"name": "tls", "typed_config": downstream(facts, alpn=("h2", "http/1.1"))},
         "filters": [_hcm(facts, tls=True)],
     }
-    return _listener(facts, "https", endpoint, chain, [inspector])
+    listener = _listener(facts, "https", endpoint, chain, [inspector])
+    chains = listener["filter_chains"]
+    return {**listener, "filter_chains": [*chains, *_named(facts, chains[0]), *proving]}
+
+
+def _named(facts: RenderFacts, chain: Json) -> list[Json]:
+    """The serving chain once more, under the site's names, where others may stand beside it for a while.
+
+    Envoy looks at names first and does not go back: without it, a name that is being proven by tls-alpn-01
+    would be there for nobody else. It is there always, so that it comes and goes with no connection.
+    """
+    certificate = facts.policy.certificate
+    if certificate.source != "acme" or certificate.acme.challenge != "tls-alpn-01":
+        return []
+    names = [name for name in facts.policy.site.names if not is_address(name)]
+    return [{**chain, "name": "https-named", "filter_chain_match": {"server_names": names}}] if names else []
 
 
 def _plain(facts: RenderFacts, endpoint: Endpoint) -> Json:
@@ -103,7 +133,7 @@ def _hcm(facts: RenderFacts, *, tls: bool, codec: str = "AUTO") -> Json:
         "http_protocol_options": {"accept_http_10": False},
         "local_reply_config": local_replies(facts, tls=tls),
         "access_log": access_log(tls=tls),
-        "route_config": https_routes(facts) if tls else plain_routes(facts),
+        **({"route_config": https_routes(facts)} if tls else {"rds": _PLAIN_ROUTES}),
         "http_filters": _filters(facts, tls=tls),
     }
     if codec == "HTTP3":
@@ -154,12 +184,13 @@ def _limits(facts: RenderFacts) -> Json:
 def _filters(facts: RenderFacts, *, tls: bool) -> list[Json]:
     router = typed("envoy.extensions.filters.http.router.v3.Router", suppress_envoy_headers=True)
     last: Json = {"name": "router", "typed_config": router}
+    first = address_filters(facts, tls=tls)
     if not tls:  # everything is answered at once, bodies are never read
-        return [last]
+        return [*first, last]
     # Envoy takes no 0: a limit of none at all lets one byte through to the guard, which refuses it.
     limit = max(1, facts.policy.limits.body)
     size = typed("envoy.extensions.filters.http.body_size_limit.v3.BodySizeLimit", max_request_bytes=limit)
-    found: list[Json] = [{"name": "body_size_limit", "typed_config": size}]
+    found: list[Json] = [*first, {"name": BODY_SIZE, "typed_config": size}]
     if facts.backend == "wsgi":
         found.append(_whole_bodies(facts))
     return [*found, last]

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 
+from sealgate.engines.counts import BOUNDS
 from sealgate.engines.facts import RenderFacts
+from sealgate.engines.servers.envoy.addresses import asked_of_all
+from sealgate.engines.servers.envoy.challenges import http_answers
 from sealgate.engines.servers.envoy.clusters import clusters, endpoints
+from sealgate.engines.servers.envoy.counters import LATENCY
 from sealgate.engines.servers.envoy.facts import FOLDER, Json, typed
-from sealgate.engines.servers.envoy.listeners import listeners
+from sealgate.engines.servers.envoy.listeners import PLAIN_ROUTES, listeners
 from sealgate.engines.servers.envoy.overload import overload_manager
+from sealgate.engines.servers.envoy.routes import plain_routes
 from sealgate.engines.servers.envoy.tls import secrets
 
 __all__ = ["BOOTSTRAP", "render", "render_endpoints"]
@@ -16,6 +23,7 @@ __all__ = ["BOOTSTRAP", "render", "render_endpoints"]
 BOOTSTRAP = "bootstrap.json"
 _LISTENER = "envoy.config.listener.v3.Listener"
 _CLUSTER = "envoy.config.cluster.v3.Cluster"
+_ROUTES = "envoy.config.route.v3.RouteConfiguration"
 # Off by default in Envoy 1.40: without it, bytes between a chunk's data and its CRLF are skipped, which
 # RFC 9112 §7.1 does not allow, and another proxy in front would see other requests than Envoy does.
 _STRICTER: Json = {"envoy.reloadable_features.strict_chunk_parsing": True}
@@ -32,21 +40,26 @@ _STATS: list[Json] = [
         {"prefix": f"{name}."}
         for name in ("listener_manager", "cluster_manager", "runtime", "overload", "server")
     ),
+    {"prefix": "http.http.rds."},
     {"safe_regex": {"regex": r"http\..*\.downstream_(?:rq|cx)_(?:total|active|[1-5]xx)"}},
+    {"safe_regex": {"regex": LATENCY}},
     {"safe_regex": {"regex": r"listener\..*\.(?:ssl\..*|downstream_cx_.*|downstream_global_cx_overflow)"}},
 ]
 
 
-def render(facts: RenderFacts) -> dict[str, bytes]:
-    """File name (in `engines/envoy/`) to content."""
+def render(facts: RenderFacts, seen: Mapping[str, str] = MappingProxyType({})) -> dict[str, bytes]:
+    """File name (in `engines/envoy/`) to content; for `seen` see `challenges.py`."""
     files: dict[str, Json] = {
         BOOTSTRAP: _bootstrap(facts),
-        "lds.json": {"resources": [typed(_LISTENER, **listener) for listener in listeners(facts)]},
+        "lds.json": {"resources": [typed(_LISTENER, **listener) for listener in listeners(facts, seen)]},
         "cds.json": {"resources": [typed(_CLUSTER, **cluster) for cluster in clusters(facts)]},
         "rtds.json": {"resources": [_limits(facts)]},
         **endpoints(facts),
         **secrets(facts),
     }
+    if facts.policy.listen.http:
+        routes = plain_routes(facts, asked_of_all(facts, http_answers(facts.challenges)))
+        files[PLAIN_ROUTES] = {"resources": [typed(_ROUTES, **routes)]}
     return {name: _encode(content) for name, content in files.items()}
 
 
@@ -85,5 +98,13 @@ def _bootstrap(facts: RenderFacts) -> Json:
         "dynamic_resources": {"lds_config": source("lds"), "cds_config": source("cds")},
         "layered_runtime": {"layers": layers},
         "overload_manager": overload_manager(facts.memory),
-        "stats_config": {"stats_matcher": {"inclusion_list": {"patterns": _STATS}}},
+        "stats_config": {
+            "stats_matcher": {"inclusion_list": {"patterns": _STATS}},
+            "histogram_bucket_settings": [
+                {
+                    "match": {"safe_regex": {"regex": LATENCY}},
+                    "buckets": [bound * 1000 for bound in BOUNDS],
+                }
+            ],
+        },
     }

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
+from sealgate.engines.challenges import PATH
 from sealgate.engines.facts import RenderFacts
+from sealgate.engines.servers.envoy.addresses import refused_by_address
 from sealgate.engines.servers.envoy.facts import Json
-from sealgate.engines.servers.envoy.hosts import loopback_pattern
+from sealgate.engines.servers.envoy.hosts import LOOPBACK
 from sealgate.engines.servers.envoy.routes import field, header_is
 from sealgate.policy.path import CANONICAL_PATH_RE2
 from sealgate.policy.problems import PROBLEMS
@@ -26,7 +30,9 @@ _SECURE = {
     503: "app-unavailable",
     504: "app-timeout",
 }
-_PLAIN = {**_SECURE, 403: "plain-http-refused"}
+# 404 is for what is no path at all; below the path of challenges it has a word of its own.
+_PLAIN = {**_SECURE, 403: "plain-http-refused", 405: "method-not-allowed"}
+_CHALLENGE = re.escape(PATH) + ".*"
 
 
 def local_replies(facts: RenderFacts, *, tls: bool) -> Json:
@@ -40,6 +46,11 @@ def local_replies(facts: RenderFacts, *, tls: bool) -> Json:
             fine = f"(?:{CANONICAL_PATH_RE2})?"
             odd = {"header_filter": {"header": header_is(":path", fine, invert=True)}}
             mappers.append(_mapper(400, "path-not-canonical", fields, condition, odd))
+        else:
+            asked = {"header_filter": {"header": header_is(":path", _CHALLENGE)}}
+            mappers.append(_mapper(404, "challenge-unknown", fields, condition, asked))
+        if facts.policy.judges_addresses(tls=tls):
+            mappers.append(_mapper(403, "address-refused", fields, condition, refused_by_address()))
         mappers += [
             _mapper(status, slug, fields, condition) for status, slug in (_SECURE if tls else _PLAIN).items()
         ]
@@ -53,7 +64,7 @@ def _hsts(facts: RenderFacts) -> list[Json]:
     everywhere: Json = {"filter": _not_status(0), "fields": [field(name, facts.hsts)]}
     if not facts.hsts_local:
         return [everywhere]
-    local = {"header_filter": {"header": header_is(":authority", loopback_pattern(facts.policy))}}
+    local = {"header_filter": {"header": header_is(":authority", LOOPBACK)}}
     return [{"filter": local, "fields": [field(name, facts.hsts_local)]}, everywhere]
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from sealgate.engines.facts import RenderFacts
 from sealgate.engines.servers.envoy.clusters import APP, APP_UPGRADES
 from sealgate.engines.servers.envoy.facts import Json, seconds, typed
-from sealgate.engines.servers.envoy.hosts import WELL_FORMED_HOST, host_pattern, loopback_pattern, site_hosts
+from sealgate.engines.servers.envoy.hosts import LOOPBACK, WELL_FORMED_HOST, host_pattern, site_hosts
 from sealgate.policy.path import CANONICAL_PATH_RE2, CARRIED_PATH_RE2
 
-__all__ = ["WHOLE_BODIES", "field", "header_is", "https_routes", "plain_routes"]
+__all__ = ["BODY_SIZE", "WHOLE_BODIES", "answer", "field", "header_is", "https_routes", "plain_routes"]
+
+BODY_SIZE = "body_size_limit"
+"""Name of the filter that counts request bodies."""
 
 WHOLE_BODIES = "whole_bodies"
 """Name of the filter that holds a WSGI request until all of it is here."""
@@ -66,7 +69,12 @@ def _backends(facts: RenderFacts) -> list[Json]:
     if facts.backend == "wsgi":
         return [plain]
     cluster = APP_UPGRADES if facts.backend == "asgi" else APP
-    upgrade = _route(_action(facts, cluster, upgrades=True), header_is("upgrade", "(?i)websocket"))
+    # Without a body (RFC 6455 §4.1): what follows is no body either, so its size is not counted as one's.
+    bodiless = [{"name": name, "present_match": False} for name in ("content-length", "transfer-encoding")]
+    asked = [header_is("upgrade", "(?i)websocket"), header_is(":method", "GET"), *bodiless]
+    upgrade = _route(_action(facts, cluster, upgrades=True), *asked)
+    uncounted = typed("envoy.config.route.v3.FilterConfig", disabled=True)
+    upgrade["typed_per_filter_config"] = {BODY_SIZE: uncounted}
     # Over HTTP/2 there is no key (RFC 8441 §5), over the HTTP/1.1 behind it there must be one: the hop's own.
     key = {**field("sec-websocket-key", _HOP_KEY), "append_action": "ADD_IF_ABSENT"}
     return [{**upgrade, "request_headers_to_add": [key]}, plain]
@@ -82,7 +90,7 @@ def _with(routes: list[Json], *headers: Json, response: tuple[Json, ...] = ()) -
     return widened
 
 
-def _answer(status: int) -> Json:
+def answer(status: int) -> Json:
     """Answered here; the body comes from the local replies."""
     return {"direct_response": {"status": status}}
 
@@ -99,9 +107,9 @@ def https_routes(facts: RenderFacts) -> Json:
     else:
         host = header_is(":authority", site_hosts(facts.policy, plain=False))
         path = header_is(":path", CANONICAL_PATH_RE2)
-    served = [*_with(served, host, path), *_with([_route(_answer(400))], host), _route(_answer(421))]
+    served = [*_with(served, host, path), *_with([_route(answer(400))], host), _route(answer(421))]
     if facts.hsts_local:
-        local = header_is(":authority", loopback_pattern(facts.policy))
+        local = header_is(":authority", LOOPBACK)
         short = (field(_HSTS, facts.hsts_local),)
         served = [*_with(served, local, response=short), *_with(served, response=(field(_HSTS, facts.hsts),))]
     else:
@@ -112,7 +120,7 @@ def https_routes(facts: RenderFacts) -> Json:
 
 def _no_tunnel(facts: RenderFacts) -> Json:
     """CONNECT is refused at once: no route with a path would match it, and its body would be waited for."""
-    route: Json = {"match": {"connect_matcher": {}}, **_answer(400)}
+    route: Json = {"match": {"connect_matcher": {}}, **answer(400)}
     if facts.backend == "wsgi":
         message = "envoy.extensions.filters.http.buffer.v3.BufferPerRoute"
         route["typed_per_filter_config"] = {WHOLE_BODIES: typed(message, disabled=True)}
@@ -121,10 +129,16 @@ def _no_tunnel(facts: RenderFacts) -> Json:
 
 def _request_fields(facts: RenderFacts) -> list[Json]:
     if facts.guarded:
-        return [
+        told = [
+            # Who reaches a worker's socket is not yet Envoy; who shows this is.
+            field("sealgate-proof", facts.proof),
             field("sealgate-address", "%DOWNSTREAM_REMOTE_ADDRESS%"),
             field("sealgate-path", "%REQ(:PATH)%"),
         ]
+        if facts.policy.clients.mode != "off":
+            # PEM, percent-encoded as a whole; no field where the client showed none.
+            told.append(field("sealgate-certificate", "%DOWNSTREAM_PEER_CERT%"))
+        return told
     return [
         field("x-forwarded-for", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"),
         field("x-forwarded-proto", "https"),
@@ -140,10 +154,15 @@ def _response_fields(facts: RenderFacts) -> list[Json]:
     return [field("alt-svc", ", ".join(f'h3=":{port}"; ma=86400' for port in ports))]
 
 
-def plain_routes(facts: RenderFacts) -> Json:
-    """The route table of the plain HTTP listeners: a redirect to a configured name only, or a refusal."""
+def plain_routes(facts: RenderFacts, first: list[Json]) -> Json:
+    """The route table of the plain HTTP listeners: a redirect to a configured name only, or a refusal.
+
+    Args:
+        facts: the site.
+        first: routes before those.
+    """
     policy = facts.policy
-    target: Json = _answer(403)
+    target: Json = answer(403)
     if policy.http.mode == "redirect":
         target = {
             "redirect": {
@@ -153,13 +172,13 @@ def plain_routes(facts: RenderFacts) -> Json:
             }
         }
     host = header_is(":authority", site_hosts(policy, plain=True))
-    routes = [_route(target, host), _route(_answer(421))]
+    routes = [_route(target, host), _route(answer(421))]
     if policy.public_port == 443 and policy.http.mode == "redirect":
         # The usual port is left out where the client left it out too.
         bare = header_is(":authority", host_pattern(policy.site.names, (), bare=True))
         usual: Json = {"redirect": {"https_redirect": True, "response_code": "PERMANENT_REDIRECT"}}
         routes.insert(0, _route(usual, bare))
-    return _table("http", routes, [], [])
+    return _table("http", [*first, *routes], [], [])
 
 
 def _table(name: str, routes: list[Json], request: list[Json], response: list[Json]) -> Json:

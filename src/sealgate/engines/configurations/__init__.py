@@ -1,0 +1,1 @@
+"""Configurations that somebody else wrote: read, never written, never run."""

@@ -1,0 +1,159 @@
+"""Sites of the user's own that stand where ours would: the same address, perhaps the same name.
+
+Read from his configuration, never asked of his server; what a regular expression would match is not known.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sealgate.engines.configurations.apache import read_apache
+from sealgate.engines.configurations.directive import Configuration, Directive, Unread
+from sealgate.engines.configurations.installed import from_file
+from sealgate.engines.configurations.library import Library
+from sealgate.engines.configurations.nginx import read_nginx
+from sealgate.policy.model import Endpoint
+
+__all__ = ["Neighbour", "neighbours", "reader", "said", "unread"]
+
+_EVERY_4, _EVERY_6 = frozenset({"", "*", "0.0.0.0", "_default_"}), frozenset({"", "*", "::", "_default_"})  # noqa: S104 - compared
+_ADDRESS = re.compile(r"(?:\[(?P<six>[^\]]*)\]|(?P<host>[^:\[\]]*))(?::(?P<port>\d{1,5}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A site of the user's.
+
+    Attributes:
+        place: ``/etc/nginx/sites-enabled/api:3``.
+        address: where it listens, as it says it; one of ours is the same, or among it.
+        names: that it answers for.
+        same: those of ours among them.
+    """
+
+    place: str
+    address: str
+    names: tuple[str, ...]
+    same: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if self.same:
+            return f"{self.place} serves {', '.join(self.same)} on {self.address} already: one has to go"
+        names = ", ".join(self.names[:3]) or "every name"
+        return f"{self.place} listens on {self.address} too, for {names}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    block: Directive
+    names: tuple[str, ...]
+    listens: tuple[str, ...]
+
+
+def neighbours(
+    server: str, main: Path, own: Path, ours: Sequence[Endpoint], names: Sequence[str]
+) -> tuple[Neighbour, ...]:
+    """What stands in our place; nothing for servers that serve one site only.
+
+    Args:
+        server: ``nginx`` or ``apache``.
+        main: its main configuration.
+        own: our file, which does not count.
+        ours: where we would listen.
+        names: that we would answer for.
+
+    Raises:
+        UsageError: ``server-config-unreadable``.
+    """
+    if server not in _READERS:
+        return ()
+    read, sites = _READERS[server]
+    name, library = from_file(main)
+    found = []
+    for site in sites(read(name, library).root):
+        if site.block.file == str(own):
+            continue
+        same = tuple(one for one in names if any(_names(theirs, one) for theirs in site.names))
+        said = dict.fromkeys(text for text in site.listens if any(_meets(text, one) for one in ours))
+        found += [Neighbour(site.block.place, text, site.names, same) for text in said]
+    return tuple(sorted(found, key=lambda one: not one.same))
+
+
+def reader(server: str) -> Callable[[str, Library], Configuration] | None:
+    """What reads this server's configuration; None: nothing does."""
+    return _READERS[server][0] if server in _READERS else None
+
+
+def unread(server: str, main: Path, own: Path) -> tuple[Unread, ...]:
+    """Parts of the user's configuration in which there may be more neighbours.
+
+    Raises:
+        UsageError: ``server-config-unreadable``.
+    """
+    if server not in _READERS:
+        return ()
+    name, library = from_file(main)
+    return tuple(one for one in _READERS[server][0](name, library).unread if one.file != str(own))
+
+
+def said(server: str, main: Path, own: Path, ours: Sequence[Endpoint]) -> frozenset[Endpoint]:
+    """Addresses among ours that the user's files may say are listened on.
+
+    Those under a condition count too; where a part could not be read it may name any.
+
+    Raises:
+        UsageError: ``server-config-unreadable``.
+    """
+    if server not in _READERS:
+        return frozenset()
+    name, library = from_file(main)
+    configuration = _READERS[server][0](name, library)
+    if any(one.file != str(own) for one in configuration.unread):
+        return frozenset(ours)
+    found = configuration.root.walk()
+    texts = {one.value for one in found if one.name == "listen" and one.file != str(own)}
+    return frozenset(one for one in ours if any(_meets(text, one) for text in texts))
+
+
+def _names(theirs: str, ours: str) -> bool:
+    theirs = theirs.lower()
+    if theirs.startswith("."):
+        return ours.endswith(theirs) or ours == theirs[1:]
+    return theirs == ours or (theirs.startswith("*.") and ours.endswith(theirs[1:]))
+
+
+def _meets(text: str, ours: Endpoint) -> bool:
+    match = _ADDRESS.fullmatch(text if not text.isdigit() else f":{text}")
+    if match is None or int(match["port"] or 80) != ours.port:
+        return False
+    every = _EVERY_6 if ":" in ours.host else _EVERY_4
+    host = match["host"] if match["six"] is None else match["six"]
+    alike = match["six"] is None or ":" in ours.host  # [::] is IPv6 alone, as nginx has it by default
+    return host == ours.host or (alike and (host in every or (ours.host in every and _family(host, ours))))
+
+
+def _family(host: str, ours: Endpoint) -> bool:
+    return (":" in host) == (":" in ours.host)
+
+
+def _nginx(root: Directive) -> Iterator[_Site]:
+    for http in root.own("http"):
+        for server in http.own("server"):
+            names = tuple(word for one in server.own("server_name") for word in one.args)
+            listens = tuple(one.value for one in server.own("listen") if not one.value.startswith("unix:"))
+            yield _Site(server, names, listens or ("80",))
+
+
+def _apache(root: Directive) -> Iterator[_Site]:
+    for host in root.own("virtualhost"):
+        words = [word for one in host.own("servername", "serveralias") for word in one.args]
+        names = tuple(re.sub(r"^\w+://|:\d+$", "", word) for word in words)
+        yield _Site(host, names, host.args)
+
+
+_READERS: Mapping[
+    str, tuple[Callable[[str, Library], Configuration], Callable[[Directive], Iterator[_Site]]]
+] = {"nginx": (read_nginx, _nginx), "apache": (read_apache, _apache)}

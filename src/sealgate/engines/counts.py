@@ -1,0 +1,141 @@
+"""What processes that answer requests count: status, latency, refusals; in memory shared with who shows it.
+
+Theory: a table of 64-bit numbers with one row for each process. Only that process writes its row, and
+numbers only grow; who shows them reads whenever it likes. So nobody asks, waits or locks while a request is
+under way, a process that is killed takes nothing with it, and the size is fixed: codes, classes and bounds
+are closed lists. The memory can be neither shrunk (a reader would die of SIGBUS) nor grown (memfd_create(2),
+sealing), so a process that was taken over can tell lies about what it counts, and nothing else. A number that
+shrinks is such a lie: the highest that was seen counts. Numbers wrap at 2^64, so that a full one, which only
+a liar can have written, stops nobody.
+
+Threads: ``numbers[at] = numbers[at] + 1 & _FULL`` with ``at`` known is read and written without a call in
+between, and CPython changes threads at calls and jumps only. A test counts in several threads at once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import struct
+from bisect import bisect_left
+
+from sealgate.policy.problems import PROBLEMS
+
+__all__ = ["BOUNDS", "PLACES", "Counters", "Row", "Table", "bound_names", "counters_of", "shared"]
+
+Counters = tuple[tuple[str, str, int], ...]
+"""Name, label, number: see ``contract.Counting``."""
+
+BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Upper bounds of the classes of latency, seconds; one more has none."""
+
+PLACES = 520
+"""Rows for an engine that runs the app in processes of its own: old and new ones at once."""
+
+_CODES = {slug: number for number, slug in enumerate(PROBLEMS)}
+_LIMITS = tuple(round(bound * 1e9) for bound in BOUNDS)
+_SUM = len(BOUNDS) + 1
+_CLASSES = _SUM + 1  # 0xx to 9xx: what an app may say
+_DENIALS = _CLASSES + 10
+_WIDTH = _DENIALS + len(_CODES)
+_NUMBER = struct.calcsize("=Q")
+_FULL = (1 << 64) - 1
+_MOST = (1 << 63) - 1  # nanoseconds of 292 years
+
+
+def shared(rows: int = 1) -> int:
+    """A descriptor of memory for so many processes, all numbers 0. The caller closes it.
+
+    Raises:
+        OSError: there is no memory.
+    """
+    fd = os.memfd_create("counts", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(fd, rows * _WIDTH * _NUMBER)
+        seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+class Row:
+    """One process's, to be written.
+
+    Args:
+        fd: of :func:`shared`; stays open, and need not. -1: nobody reads what is counted.
+        place: of this process. A later one goes on where an earlier one of the same place has ended.
+    """
+
+    __slots__ = ("_numbers",)
+
+    def __init__(self, fd: int = -1, place: int = 0) -> None:
+        size = os.fstat(fd).st_size if fd >= 0 else _WIDTH * _NUMBER
+        numbers = memoryview(mmap.mmap(fd, size)).cast("Q")
+        self._numbers = numbers[place * _WIDTH : (place + 1) * _WIDTH]
+
+    def answered(self, status: int, nanoseconds: int) -> None:
+        """A request has its answer, after so long."""
+        numbers = self._numbers
+        group, bound = _CLASSES + status // 100 % 10, bisect_left(_LIMITS, nanoseconds)
+        numbers[group] = numbers[group] + 1 & _FULL
+        numbers[bound] = numbers[bound] + 1 & _FULL
+        numbers[_SUM] = numbers[_SUM] + nanoseconds & _FULL
+
+    def upgraded(self, status: int) -> None:
+        """Something was answered whose length says nothing: a WebSocket lasts as long as people like."""
+        group = _CLASSES + status // 100 % 10
+        numbers = self._numbers
+        numbers[group] = numbers[group] + 1 & _FULL
+
+    def denied(self, slug: str) -> None:
+        """A request was refused, with this problem."""
+        code = _CODES.get(slug)
+        if code is not None:
+            numbers, at = self._numbers, _DENIALS + code
+            numbers[at] = numbers[at] + 1 & _FULL
+
+
+class Table:
+    """All processes', to be read.
+
+    Args:
+        fd: of :func:`shared`; stays open, and need not.
+    """
+
+    __slots__ = ("_format", "_memory", "_seen")
+
+    def __init__(self, fd: int) -> None:
+        size = os.fstat(fd).st_size
+        self._memory = mmap.mmap(fd, size, prot=mmap.PROT_READ)
+        self._format = struct.Struct(f"={size // _NUMBER}Q")
+        self._seen = [0] * _WIDTH
+
+    def read(self) -> list[int]:
+        """The sums over all processes; never less than before."""
+        numbers = self._format.unpack_from(self._memory)
+        sums = (min(sum(numbers[column::_WIDTH]), _MOST) for column in range(_WIDTH))
+        self._seen = [max(before, now) for before, now in zip(self._seen, sums, strict=True)]
+        return list(self._seen)
+
+
+def bound_names() -> tuple[str, ...]:
+    """The classes of latency as labels: upper bounds in seconds."""
+    return (*(f"{bound:g}" for bound in BOUNDS), "+Inf")
+
+
+def counters_of(sums: list[int], seconds: str) -> Counters:
+    """Sums of :class:`Table` in the words of ``contract.Counting``.
+
+    Args:
+        sums: one of each column.
+        seconds: what latency was measured: ``server_seconds`` or ``worker_seconds``.
+    """
+    names = (*bound_names(), "nanoseconds")
+    return (
+        *((seconds, name, sums[at]) for at, name in enumerate(names)),
+        *(("requests", f"{digit}xx", sums[_CLASSES + digit]) for digit in range(1, 6)),
+        *(("denials", slug, sums[_DENIALS + at]) for slug, at in _CODES.items()),
+    )

@@ -1,0 +1,111 @@
+"""An Apache that is installed and running: one file of ours, included by the last line of its own."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+from sealgate.engines.contract import Capability, Refusal
+from sealgate.engines.installed.contract import Included, check_path, count
+from sealgate.engines.installed.promises import Words, promises
+from sealgate.engines.servers.apache.binary import find
+from sealgate.engines.servers.apache.facts import quoted, whole_seconds
+from sealgate.engines.servers.apache.included_site import render
+from sealgate.engines.servers.apache.inherited import inherited
+from sealgate.engines.servers.apache.limits import ENDS
+from sealgate.policy.model import Policy
+
+__all__ = ["INCLUDED", "exclude", "include"]
+
+_NOTE = b"# The site of Sealgate; taken out by: sealgate rollback --all"
+# Debian's configuration is full of variables that apachectl reads from the file beside it, as a shell does.
+_SHELL = '[ -r "$0" ] && . "$0"; exec "$@"'
+_PID_FILE = '[ -r "$0" ] && . "$0"; printf \'PidFile: "%s"\\n\' "$APACHE_PID_FILE"'
+_WORDS = Words(
+    title="Apache",
+    host="mod_rewrite, before the request is passed on",
+    path="mod_rewrite, before the request is passed on",
+    addresses="the first rule, by an expression in the form of a tree",
+    spoofed="each known field removed, others of these families refused; X-Forwarded-* set anew",
+    body="LimitRequestBody",
+    headers="LimitRequestLine and LimitRequestFieldSize, each for itself; too much is 400",
+    long=ENDS,
+    connections="up to {} connections where your own MaxRequestWorkers allows as many",
+    handshake="handshake done within {handshake}",
+    header="request header complete {headers} after its beginning, else 408",
+    request="request body complete within {request}, no pause of more than {pause} before and in its answer",
+    idle="closed after {idle} without a request, or in which nothing moves",
+    groups=("X25519", "P-256", "P-384"),
+    reload=(
+        "a renewal's reload closes kept connections, also under a request that was just sent:"
+        " measured 14 of 2,463 requests of 2 clients in 20 reloads, over HTTP/2 6 of 4,587"
+    ),
+    seconds=whole_seconds,
+)
+
+
+def _capabilities(policy: Policy) -> tuple[Capability | Refusal, ...]:
+    return promises(policy, _WORDS)
+
+
+def _line(own: str) -> bytes:
+    return _NOTE + b"\n" + _directive(own)
+
+
+def _directive(own: str) -> bytes:
+    return f"Include {quoted(own)}".encode()
+
+
+def include(main: bytes, own: str) -> bytes:
+    """With our line last: the modules that are loaded before are not loaded again."""
+    check_path(own)
+    # Without an end of line before, it gets none after: so that taking it out leaves what was.
+    return main + _line(own) + b"\n" if main.endswith(b"\n") or not main else main + b"\n" + _line(own)
+
+
+def exclude(main: bytes, own: str) -> bytes:
+    """Without our lines, and without what somebody left of them; what else was edited since stays."""
+    line = _line(own)
+    main = main.replace(line + b"\n", b"").removesuffix(b"\n" + line)
+    main = main.removeprefix(line) if main == line else main
+    return main.replace(_NOTE + b"\n", b"").replace(_directive(own), b"")
+
+
+def _run(program: Path, main: Path, *options: str) -> tuple[str, ...]:
+    return ("sh", "-c", _SHELL, str(main.parent / "envvars"), str(program), *options, "-f", str(main))
+
+
+def _check(program: Path, main: Path, _started: object = None) -> tuple[str, ...]:
+    return _run(program, main, "-t")
+
+
+def _ask(program: Path, main: Path) -> tuple[tuple[str, ...], ...]:
+    asked = _run(program, main, "-t", "-D", "DUMP_RUN_CFG")
+    return (asked, ("sh", "-c", _PID_FILE, str(main.parent / "envvars")))
+
+
+def _pid_file(output: str) -> str:
+    """What it says it uses; else what its environment says."""
+    return next((path for path in re.findall(r'^PidFile: "([^"]+)"', output, re.MULTILINE)), "")
+
+
+INCLUDED = Included(
+    id="apache",
+    title="Apache",
+    mains=("/etc/apache2/apache2.conf", "/etc/httpd/conf/httpd.conf", "/usr/local/apache2/conf/httpd.conf"),
+    find=find,
+    capabilities=_capabilities,
+    render=render,
+    include=include,
+    exclude=exclude,
+    count=count,
+    check=_check,
+    ask=_ask,
+    pid_file=_pid_file,
+    processes=("apache2", "httpd"),
+    option="-f",
+    listens_once=True,
+    reload=signal.SIGUSR1,
+    inherited=inherited,
+)

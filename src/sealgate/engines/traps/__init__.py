@@ -1,0 +1,1 @@
+"""Settings that do not do what they seem to: one module for each server, with one constant ``TRAPS``."""

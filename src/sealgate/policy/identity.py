@@ -1,0 +1,67 @@
+"""By what callers are known: header fields of the engine in front, and the keys of revoked certificates.
+
+The fields tell the guard what the engine knows, over a private unix socket.
+
+Every engine that speaks to app workers removes these from outside requests, in any spelling, and sets them.
+Other local processes could reach the workers' sockets, so each engine adds a proof: a random text that only
+the server and the workers know. Without it, nothing of a request is believed.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+__all__ = [
+    "ADDRESS",
+    "CERTIFICATE",
+    "PATH",
+    "PREFIX",
+    "PROOF",
+    "VERIFIED",
+    "membership_key",
+    "revocation_key",
+]
+
+PREFIX = "sealgate-"
+"""No field that begins so comes from outside."""
+
+ADDRESS = "sealgate-address"
+"""The client's address and port: ``192.0.2.1:50000`` or ``[2001:db8::1]:50000``."""
+
+PATH = "sealgate-path"
+"""The target as received, query included."""
+
+PROOF = "sealgate-proof"
+"""The deployment's proof."""
+
+VERIFIED = "sealgate-verified"
+"""What became of the client's certificate: ``SUCCESS``, ``NONE`` or ``FAILED:reason``.
+
+Set on every request, so that a worker that still asks for it while a reload turns it off need not guess.
+"""
+
+CERTIFICATE = "sealgate-certificate"
+"""The client's certificate, PEM; percent-encoded as a whole, or the base64 of the PEM. Empty: none."""
+
+
+def revocation_key(issuer_key: bytes, serial: int) -> bytes:
+    """By what a revoked certificate is known: 16 bytes of a hash.
+
+    Of the issuer's key and the serial number, never of the certificate: whoever has a certificate can give it
+    another fingerprint and keep it valid (of an ECDSA signature (r, s), (r, n - s) is one too).
+
+    Args:
+        issuer_key: SHA-256 of the issuer's SubjectPublicKeyInfo.
+        serial: of the certificate.
+    """
+    return sha256(issuer_key + serial.to_bytes((serial.bit_length() + 7) // 8 or 1, "big")).digest()[:16]
+
+
+def membership_key(certificate: bytes, group: str) -> bytes:
+    """By what it is known that a single certificate is in a group: 16 bytes of a hash.
+
+    Args:
+        certificate: of :func:`revocation_key`.
+        group: the name.
+    """
+    return sha256(b"group\0" + certificate + group.encode()).digest()[:16]

@@ -1,0 +1,1 @@
+"""Gunicorn's processes: its arbiter and its workers, with the guard around the app."""
