@@ -38,12 +38,12 @@ demo: ## serve examples/orders.py at https://localhost:8443 and print curl lines
 
 .PHONY: test
 test: ready ## all tests but the long ones
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/python tools/tests.py -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 .PHONY: test-long
 test-long: ready ## the long ones: load, fuzz, matrices
 	@status=0; \
-	run() { $(BIN)/python -m pytest --timeout=900 "$$@" $(PYTEST_ARGS) || [ $$? = 5 -a -n "$(PYTEST_ARGS)" ] || status=1; }; \
+	run() { $(BIN)/python tools/tests.py --timeout=900 "$$@" $(PYTEST_ARGS) || [ $$? = 5 -a -n "$(PYTEST_ARGS)" ] || status=1; }; \
 	run -m "long and matrix" -n $(WORKERS) --dist worksteal; \
 	run -m "long and not matrix"; \
 	exit $$status

@@ -4,7 +4,8 @@ A missing server, an old kernel, a package that is not installed: each must be s
 `make test` installs what it may and names what it may not (tools/apt-packages.txt).
 
 A test that failed while the machine itself stood still is asked again, at most twice, and the summary names
-it (tests/machine.py says what that means). On a machine that ran, the first failure is the failure.
+it (tests/machine.py says what that means). On a machine that ran, the first failure is the failure of that
+run; tools/tests.py says what then.
 """
 
 from __future__ import annotations
