@@ -42,16 +42,20 @@ class Partners:
         paths = {"file": str(self.folder / "partners.pem"), "crl": str(self.folder / "partners.crl")}
         return {"mode": "required", "authorities": [{"name": "partners", **paths}]}
 
-    def revoke(self, *serials: int) -> None:
-        """Write the list anew, with these on it."""
+    def revoke(self, *serials: int, life: timedelta = DAY) -> None:
+        """Write the list anew, with these on it; good for so long from now on."""
         now = datetime.now(UTC).replace(microsecond=0)
         self.number += 1
         builder = (
             x509.CertificateRevocationListBuilder()
             .issuer_name(self.authority.certificate.subject)
-            .last_update(now - timedelta(minutes=1))
-            .next_update(now + DAY)
+            .last_update(now - timedelta(days=1))
+            .next_update(now + life)
             .add_extension(x509.CRLNumber(self.number), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.authority.key.public_key()),
+                critical=False,
+            )
         )
         for serial in serials:
             revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - DAY)
@@ -59,24 +63,26 @@ class Partners:
         made = builder.sign(self.authority.key, SHA256())
         (self.folder / "partners.crl").write_bytes(made.public_bytes(Encoding.PEM))
 
-    def client(self, name: str) -> tuple[Shown, int]:
-        """Somebody's certificate, and its serial number."""
+    def client(self, name: str, *between: Made) -> tuple[Shown, int]:
+        """Somebody's certificate, and its serial number; by somebody in between, it is sent along."""
         now = datetime.now(UTC)
         usages = (ExtendedKeyUsageOID.CLIENT_AUTH,)
-        leaf = make(name, self.authority, usages=usages, first=now - DAY, last=now + DAY)
+        by = between[0] if between else self.authority
+        leaf = make(name, by, usages=usages, first=now - DAY, last=now + DAY, identified=True)
         path = self.folder / f"{name}.pem"
-        path.write_bytes(leaf.key_pem + leaf.pem)
+        path.write_bytes(leaf.key_pem + leaf.pem + b"".join(one.pem for one in between))
         certificate = leaf.certificate
         shown = Shown(path, certificate.fingerprint(SHA256()).hex(), certificate.subject.rfc4514_string())
         return shown, certificate.serial_number
 
 
-def authority_of(name: str, folder: Path) -> Partners:
-    (place := folder / name).mkdir()
+def authority_of(name: str, folder: Path, *, place: str = "") -> Partners:
+    """An authority of that name; ``place``: of its folder, where another one is called the same."""
+    (where := folder / (place or name)).mkdir()
     now = datetime.now(UTC)
-    authority = make(name, ca=True, usages=None, first=now - 2 * DAY, last=now + 2 * DAY)
-    (place / "partners.pem").write_bytes(authority.pem)
-    return Partners(place, authority)
+    authority = make(name, ca=True, usages=None, first=now - 2 * DAY, last=now + 2 * DAY, identified=True)
+    (where / "partners.pem").write_bytes(authority.pem)
+    return Partners(where, authority)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def test_every_step_of_the_guide(tmp_path: Path) -> None:
     # The guide's own address belongs to whoever runs it.
     text = text.replace("127.0.0.1:8443", f"{host}:{https}").replace("localhost:8443", f"{host}:{https}")
     for language, name, body in BLOCK.findall(text):
-        if language in {"toml", "python", "csv"}:
+        if name and language in {"toml", "python", "csv"}:
             (tmp_path / name).write_text(body.replace("[site]", f'[site]\nnames = ["{host}"]'))
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("SEALGATE_")},

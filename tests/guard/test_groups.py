@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sealgate.errors import StateError
 from sealgate.guard.certificate import Certificate, read_certificate
-from sealgate.guard.compiled import Compiled, Group, Pattern
+from sealgate.guard.compiled import Authority, Compiled, Group, Pattern
 from sealgate.guard.groups import Groups
 from sealgate.guard.issuers import Issuers
 from sealgate.guard.sources import InsideSource
@@ -63,6 +63,9 @@ def test_they_stand_beside_the_revoked_and_are_none() -> None:
     table.close()
 
 
+ISSUER = base64.b64encode(make("a").public_bytes(Encoding.DER)).decode()
+
+
 def compiled(*groups: Group) -> Compiled:
     return Compiled(
         generation=1,
@@ -73,7 +76,7 @@ def compiled(*groups: Group) -> Compiled:
         public_port=443,
         body_limit=0,
         clients="required",
-        authority="private",
+        authorities=(Authority("private", (ISSUER,), own=False, listed=False),),
         groups=groups,
     )
 
@@ -127,8 +130,9 @@ def test_a_leaf_whose_authority_cannot_be_told_is_in_no_group() -> None:
     """Of an intermediate that stands in no file: after a change of authorities it may be the former one's."""
     former, now = (base64.b64encode(make(name).public_bytes(Encoding.DER)).decode() for name in ("a", "b"))
     der = make("alice").public_bytes(Encoding.DER)
-    before = read_certificate(der, Issuers((now,), "private"))
-    after = read_certificate(der, Issuers((now,), "private", former=(former,)))
+    counts = (Authority("private", (now,), own=False, listed=False),)
+    before = read_certificate(der, Issuers(counts))
+    after = read_certificate(der, Issuers(counts, former=(former,)))
     assert isinstance(before, Certificate)
     assert isinstance(after, Certificate)
     assert (before.authority, Groups((OPS,)).of(before)) == ("private", ("ops",))

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from sealgate.guard.certificate import Certificate, Unreadable, read_certificate
-from sealgate.guard.issuers import Issuers
+from sealgate.guard.compiled import Authority
+from sealgate.guard.issuers import Issuers, Known
 from sealgate.pki.inspect import issuer_key_hash
 from sealgate.policy.identity import revocation_key
 from tests.pki.making import DAY, Made, make
@@ -34,8 +35,13 @@ def der(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(Encoding.DER)
 
 
+def told(*made: Made, name: str = "partners", own: bool = False, listed: bool = False) -> Authority:
+    texts = (base64.b64encode(der(one.certificate)).decode() for one in made)
+    return Authority(name, tuple(texts), own, listed)
+
+
 def issuers(*made: Made, only: bool = False) -> Issuers:
-    return Issuers((base64.b64encode(der(one.certificate)).decode() for one in made), "partners", only=only)
+    return Issuers((told(*made, own=only),))
 
 
 def read(certificate: bytes, by: Issuers) -> Certificate:
@@ -56,7 +62,6 @@ def test_two_authorities_of_one_name_are_told_apart() -> None:
 def test_a_stranger_is_refused_where_nobody_else_signs() -> None:
     first, second = authority(), authority()
     assert read_certificate(der(leaf(second)), issuers(first, only=True)) == Unreadable("certificate-issuer")
-    assert read_certificate(der(leaf(first)), Issuers(only=True)) == Unreadable("certificate-issuer")
     assert read(der(leaf(first)), issuers(first, only=True)).revocation_key
 
 
@@ -78,11 +83,7 @@ def test_another_form_of_the_signature_is_the_same_client() -> None:
 def test_whoever_counted_once_counts_no_more() -> None:
     """Connections may be older than the policy; one whose issuer was never told goes on."""
     now, before, other = authority(), authority("former"), authority("a stranger's intermediate")
-    by = Issuers(
-        [base64.b64encode(der(now.certificate)).decode()],
-        "partners",
-        former=[base64.b64encode(der(one.certificate)).decode() for one in (before, now)],
-    )
+    by = Issuers((told(now),), former=told(before, now).issuers)
     assert read_certificate(der(leaf(before)), by) == Unreadable("certificate-issuer")
     assert read(der(leaf(now)), by).revocation_key, "back again"
     assert read(der(leaf(other)), by).revocation_key == b""
@@ -90,4 +91,31 @@ def test_whoever_counted_once_counts_no_more() -> None:
 
 def test_garbage_is_no_authority() -> None:
     with pytest.raises(ValueError):
-        Issuers(["AAAA"])
+        Issuers((Authority("partners", ("AAAA",), own=False, listed=False),))
+
+
+def test_each_client_is_of_the_authority_whose_key_signed_it() -> None:
+    """Several, two of them with one name; a re-keyed one is two certificates of one authority."""
+    private, old, new, namesake = authority("ours"), authority(), authority(), authority()
+    by = Issuers(
+        (
+            told(private, name="private", own=True),
+            told(old, new, listed=True),
+            told(namesake, name="others"),
+        )
+    )
+    whose = [by.of(leaf(one)) for one in (private, old, new, namesake)]
+    assert [one and one.authority for one in whose] == ["private", "partners", "partners", "others"]
+    assert [bool(one and one.lapsed_key) for one in whose] == [False, True, True, False]
+    assert len({one and one.revocation_key for one in whose}) == 4
+
+
+def test_between_several_nobody_counts_whose_issuer_is_unknown() -> None:
+    stranger = leaf(authority("somebody in between"))
+    one, other = told(authority()), told(authority(), name="others")
+    assert Issuers((one,)).of(stranger) == Known("partners", b"", b"")
+    assert Issuers((one, other)).of(stranger) is None
+
+
+def test_by_lists_nobody_counts_whose_issuer_is_unknown() -> None:
+    assert Issuers((told(authority(), listed=True),)).of(leaf(authority("in between"))) is None

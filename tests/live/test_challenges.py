@@ -26,7 +26,8 @@ from sealgate.engines.contract import Driver
 from sealgate.engines.facts import RenderFacts
 from sealgate.engines.registry import engine
 from sealgate.errors import EngineRefused
-from sealgate.pki.server import ensure_client_trust, ensure_server_certificate
+from sealgate.pki.client_trust import ensure_client_trust
+from sealgate.pki.server import ensure_server_certificate
 from sealgate.pki.state import State
 from sealgate.policy.model import Policy
 from sealgate.policy.profiles import load_profile

@@ -50,8 +50,9 @@ def make(
     usages: Sequence[x509.ObjectIdentifier] | None = (ExtendedKeyUsageOID.SERVER_AUTH,),
     digest: Any = None,
     signs: bool = True,
+    identified: bool = False,
 ) -> Made:
-    """A certificate; self-signed without an issuer."""
+    """A certificate; self-signed without an issuer. ``identified``: it says by which keys it is."""
     key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = (
@@ -80,6 +81,13 @@ def make(
     )
     if names:
         builder = builder.add_extension(alternative_names(names), critical=False)
+    if identified:
+        by = (issuer.key if issuer else key).public_key()
+        for one in (
+            x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(by),
+        ):
+            builder = builder.add_extension(one, critical=False)
     if usages and not ca:
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
     return Made(builder.sign(issuer.key if issuer else key, digest or hashes.SHA256()), key)

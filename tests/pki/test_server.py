@@ -10,12 +10,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealgate._system.clock import system_clock
 from sealgate.errors import CertificateDates, CertificateError, SealgateError, StateBusy
+from sealgate.pki.client_trust import ensure_client_trust
 from sealgate.pki.inspect import fingerprint, pem_of
 from sealgate.pki.issue import issue_client
 from sealgate.pki.keys import generate, public_spki
 from sealgate.pki.live import LiveDirectory
 from sealgate.pki.server import (
-    ensure_client_trust,
     ensure_root,
     ensure_server_certificate,
     renew_root,

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -118,3 +121,27 @@ def test_what_was_added_survives_a_process_that_dies_at_once(tmp_path: Path) -> 
     assert die_at(0, work) == 9
     with Store.open(path) as store:
         assert [row.pem for row in store.certificates()] == [made.pem.decode()]
+
+
+_DIES_WRITING = """
+import os, signal, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size=1")
+connection.execute("BEGIN IMMEDIATE")
+connection.executemany(
+    "INSERT INTO events (at, kind, subject, detail) VALUES ('2030-01-01', ?, '', '{}')", [("x" * 4000,)] * 200
+)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_who_only_reads_rolls_back_what_a_killed_writer_left(tmp_path: Path) -> None:
+    """Else `status` after a crash would say that the store is not writable."""
+    path = tmp_path / "store.db"
+    with Store.open(path) as store:
+        store.add_event("before", "it", now=NOW)
+    done = subprocess.run([sys.executable, "-c", _DIES_WRITING, str(path)], timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (tmp_path / "store.db-journal").stat().st_size, "nothing was left half done"
+    with Store.open(path, read_only=True) as store:
+        assert [one.kind for one in store.events(limit=9)] == ["before"]

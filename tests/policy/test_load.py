@@ -159,7 +159,7 @@ def test_the_sentence_names_the_count_or_the_only_mistake() -> None:
         ('certificate.acme.external_account.kid = "k"', "certificate.acme.external_account.hmac"),
         ("limits.rates = []", "limits.rates (line 1): is not available"),
         ('clients.authorities = [{crl = "auto"}]', "are not available in this version"),
-        ("clients.authorities = [{}, {}]", "found a list of 2; expected a list with exactly 1 element"),
+        ("clients.authorities = [{}, {}]", 'there is an authority "private" already'),
         ("max_age = 5", "max_age (line 1): unknown key"),
         ("http.max_age = 5", "it belongs in [http.hsts]"),
         ("http.hsts.max-age = 5", 'did you mean "max_age"?'),

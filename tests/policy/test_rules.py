@@ -11,6 +11,7 @@ from sealgate.policy.load import loads
 from sealgate.policy.model import Policy
 from sealgate.policy.rules import RULES, name_matches
 
+UPSTREAM = 'site.upstream = "http://127.0.0.1:9000"\nclients.mode = "required"\nclients.authorities = '
 ACME = 'certificate.source = "acme"\nsite.names = ["a.example"]\n'
 
 WRONG = {
@@ -102,10 +103,26 @@ WRONG = {
         'certificate.key_type: "rsa-3072" does not fit the profile modern@6.0'
     ],
     'clients.authorities = [{name = "partners"}]': ["clients.authorities[0].file: no file for the authority"],
+    'clients.authorities = [{}, {name = "a", file = "a.pem"}, {name = "a", file = "b.pem"}]': [
+        'clients.authorities[2].name: there is an authority "a" already'
+    ],
+    'clients.authorities = [{name = "a", file = "a.pem", grace = "1h"}]': [
+        'clients.authorities[0].grace: how long lists of "a" still count'
+    ],
+    UPSTREAM + '[{}, {name = "a", file = "a.pem"}]': [
+        'clients.authorities[1].crl: no lists of "a" beside an authority with lists, before an upstream'
+    ],
+    UPSTREAM + '[{name = "a", file = "a.pem", crl = "a.crl", grace = "1h"}]': [
+        "clients.authorities[0].grace: grace before an upstream"
+    ],
 }
 
 RIGHT = (
     "",
+    UPSTREAM + '[{name = "a", file = "a.pem"}, {name = "b", file = "b.pem"}]',
+    UPSTREAM + '[{}, {name = "a", file = "a.pem", crl = "a.crl"}]',
+    'clients.mode = "required"\n'
+    'clients.authorities = [{name = "a", file = "a.pem", crl = "a.crl", grace = "1h"}, {}]',
     ACME,
     ACME + 'listen.http = []\ncertificate.acme.challenge = "tls-alpn-01"',
     ACME + 'listen.http = []\ncertificate.acme = {challenge = "dns-01", dns.hook = "h"}',

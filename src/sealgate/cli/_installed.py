@@ -36,8 +36,9 @@ from sealgate.engines.installed.swap import locked
 from sealgate.engines.installed.trial import Trial, trial
 from sealgate.engines.registry import engine
 from sealgate.errors import ControlError, EngineUntrusted, PolicyError, UsageError
+from sealgate.pki.client_trust import ensure_client_trust
 from sealgate.pki.live import LiveDirectory
-from sealgate.pki.server import ensure_client_trust, ensure_server_certificate
+from sealgate.pki.server import ensure_server_certificate
 from sealgate.pki.state import State
 from sealgate.runtime.control import ask
 from sealgate.runtime.site import system_trust

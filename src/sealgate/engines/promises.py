@@ -297,9 +297,13 @@ def clients_mode(
 
 def authorities(policy: Policy) -> Capability:
     """Whose client certificates count."""
-    named = joined(tuple(authority.name for authority in policy.clients.authorities))
-    counts = "counts for clients" if policy.clients.mode != "off" else "would count for clients; not asked"
-    return Capability("clients.authorities", f"only the authority {named} {counts}", _ENGINE, "trust.pem")
+    names = tuple(authority.name for authority in policy.clients.authorities)
+    several = len(names) > 1
+    counts = ("count" if several else "counts") + " for clients"
+    if policy.clients.mode == "off":
+        counts = "would count for clients; not asked"
+    named = f"only the {'authorities' if several else 'authority'} {joined(names)} {counts}"
+    return Capability("clients.authorities", named, _ENGINE, "trust.pem")
 
 
 def client_groups(policy: Policy) -> Capability:
@@ -316,10 +320,16 @@ def lists(
     policy: Policy, how: str, *, listed: str = "whoever is on the list gets no handshake"
 ) -> Capability:
     """What a revocation list does."""
+    if not policy.engine_lists and (policy.client_lists or policy.own_list):
+        # The engine would refuse everyone whose authority has none, and everyone past nextUpdate.
+        promise = "whoever is on the list of the own authority gets 403 for each request"
+        return Capability(
+            "clients.authorities", promise, _GUARD, "each request; an expired list shuts out its clients"
+        )
     if policy.own_list:
         # A Gunicorn on its own command line reads the lists that the policy names, and no other.
         how += "; the private authority's own list, under `sealgate serve`"
-    promise = listed if policy.client_lists or policy.own_list else "no revocation list is read"
+    promise = listed if policy.engine_lists else "no revocation list is read"
     return Capability("clients.authorities", promise, _ENGINE, how)
 
 

@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from sealgate.guard.issuers import Issuers
+from sealgate.guard.issuers import Issuers, Known
 
 __all__ = ["LARGEST", "Certificate", "Certificates", "Unreadable", "read_certificate"]
 
@@ -54,6 +54,7 @@ class Certificate:
         authority: how the policy calls the authority that it counts by; empty: which one cannot be told,
             since there was another before (a leaf of an intermediate, until the keeper is started anew).
         revocation_key: by what its revocation is known; empty: its issuer is not one of the policy's.
+        lapsed_key: by what it is known that its authority's lists count no more; empty: it has none.
     """
 
     subject: str
@@ -69,6 +70,7 @@ class Certificate:
     not_after: datetime
     authority: str = ""
     revocation_key: bytes = field(default=b"", repr=False)
+    lapsed_key: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class Unreadable:
     reason: str
 
 
+_UNKNOWN = Known("", b"", b"")
 _NOBODY = Issuers()
 
 
@@ -100,12 +103,11 @@ def read_certificate(data: bytes | str, issuers: Issuers = _NOBODY) -> Certifica
         return Unreadable("certificate-size")
     try:
         certificate = x509.load_der_x509_certificate(raw)
-        key = issuers.key(certificate)
-        facts = _facts(certificate, raw, issuers.authority(key), key)
-        counts = issuers.counts(certificate, key)
+        known = issuers.of(certificate)
+        facts = _facts(certificate, raw, known or _UNKNOWN)
     except Exception:  # noqa: BLE001 - hostile bytes; whatever the parser says of them, the answer is the same
         return Unreadable("certificate-content")
-    return facts if counts else Unreadable("certificate-issuer")
+    return facts if known else Unreadable("certificate-issuer")
 
 
 def _undressed(text: str) -> bytes | None:
@@ -130,7 +132,7 @@ def _decoded(text: bytes) -> bytes | None:
         return None
 
 
-def _facts(certificate: x509.Certificate, der: bytes, authority: str, key: bytes) -> Certificate:
+def _facts(certificate: x509.Certificate, der: bytes, known: Known) -> Certificate:
     names = _alternative_names(certificate)
     common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return Certificate(
@@ -145,8 +147,9 @@ def _facts(certificate: x509.Certificate, der: bytes, authority: str, key: bytes
         fingerprint=hashlib.sha256(der).hexdigest(),
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
-        authority=authority,
-        revocation_key=key,
+        authority=known.authority,
+        revocation_key=known.revocation_key,
+        lapsed_key=known.lapsed_key,
     )
 
 

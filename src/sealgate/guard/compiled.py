@@ -16,17 +16,33 @@ from sealgate.policy.membership import Kind
 from sealgate.policy.network import FAMILIES, Admitted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from sealgate.policy.model import Policy
 
-__all__ = ["SCHEMA", "Compiled", "Group", "Pattern", "compile_policy"]
+__all__ = ["SCHEMA", "Authority", "Compiled", "Group", "Pattern", "compile_policy"]
 
-SCHEMA = 6
+SCHEMA = 7
 """Version of the JSON below; a worker of another version refuses it."""
 
 _MOST_USUAL_HOSTS = 4096
 _KINDS = frozenset(get_args(Kind))
+
+
+class Authority(NamedTuple):
+    """One whose client certificates count.
+
+    Attributes:
+        name: how the policy calls it.
+        issuers: its certificates, base64 of DER.
+        own: the private one, which signs every client's certificate itself.
+        listed: it comes with lists, which may lapse.
+    """
+
+    name: str
+    issuers: tuple[str, ...]
+    own: bool
+    listed: bool
 
 
 class Pattern(NamedTuple):
@@ -60,10 +76,9 @@ class Compiled:
             says whether the engine tells about them.
         headers_limit: largest request header in bytes, all fields together; 0: the engine counts.
         admitted: the addresses that may come in; None: all, or the engine sees to it.
-        authority: how clients' authority is called; empty: no certificates are asked for.
-        issuers: the certificates of that authority, base64 of DER.
-        former: those that counted before, since the keeper began, and count no more; likewise.
-        own: it is the private one, which signs every client's certificate itself.
+        authorities: of clients; none: no certificates are asked for.
+        former: certificates, base64 of DER, of those that counted before, since the keeper began, and count
+            no more.
         groups: of clients.
         usual_hosts: complete Host values that are allowed; derived, so that most need no parsing.
     """
@@ -78,10 +93,8 @@ class Compiled:
     clients: str
     headers_limit: int = 0
     admitted: Admitted | None = None
-    authority: str = ""
-    issuers: tuple[str, ...] = ()
+    authorities: tuple[Authority, ...] = ()
     former: tuple[str, ...] = ()
-    own: bool = False
     groups: tuple[Group, ...] = ()
     usual_hosts: frozenset[str] = field(init=False, repr=False, compare=False)
 
@@ -110,10 +123,8 @@ class Compiled:
                 "clients": self.clients,
                 "headers_limit": self.headers_limit,
                 "admitted": None if self.admitted is None else asdict(self.admitted),
-                "authority": self.authority,
-                "issuers": list(self.issuers),
+                "authorities": [one._asdict() for one in self.authorities],
                 "former": list(self.former),
-                "own": self.own,
                 "groups": {group.name: group.members for group in self.groups},
             },
             indent=1,
@@ -151,10 +162,11 @@ class Compiled:
             clients=data["clients"],
             headers_limit=data["headers_limit"],
             admitted=_admitted(data["admitted"]),
-            authority=data["authority"],
-            issuers=tuple(data["issuers"]),
+            authorities=tuple(
+                Authority(one["name"], tuple(one["issuers"]), one["own"], one["listed"])
+                for one in data["authorities"]
+            ),
             former=tuple(data["former"]),
-            own=data["own"],
             groups=tuple(
                 Group(name, tuple(Pattern(*one) for one in members))
                 for name, members in data["groups"].items()
@@ -185,12 +197,21 @@ def _is_mode(value: object) -> bool:
     return value in ("off", "optional", "required")
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+def _is_authorities(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(one, dict)
+        and one.keys() == _AUTHORITY.keys()
+        and all(fits(one[key]) for key, fits in _AUTHORITY.items())
+        for one in value
+    )
 
 
-def _is_flag(value: object) -> bool:
-    return isinstance(value, bool)
+_AUTHORITY: dict[str, Callable[[object], bool]] = {
+    "name": lambda value: isinstance(value, str) and bool(value),
+    "issuers": lambda value: _is_texts(value) and bool(value),
+    "own": lambda value: isinstance(value, bool),
+    "listed": lambda value: isinstance(value, bool),
+}
 
 
 def _is_admitted(value: object) -> bool:
@@ -235,10 +256,8 @@ _KEYS = {
     "clients": _is_mode,
     "headers_limit": _is_count,
     "admitted": _is_admitted,
-    "authority": _is_text,
-    "issuers": _is_texts,
+    "authorities": _is_authorities,
     "former": _is_texts,
-    "own": _is_flag,
     "groups": _is_groups,
 }
 
@@ -256,7 +275,7 @@ def compile_policy(
     generation: int,
     *,
     guards: Collection[str] = (),
-    issuers: Iterable[str] = (),
+    authorities: Iterable[Authority] = (),
     former: Iterable[str] = (),
 ) -> Compiled:
     """The part of a policy the guard decides by.
@@ -266,8 +285,8 @@ def compile_policy(
         generation: rises with every publication.
         guards: keys that the engine leaves to the guard, where others enforce them: ``limits.headers``,
             ``network.allow`` (and with it ``network.deny``).
-        issuers: the certificates of the clients' authority, base64 of DER.
-        former: those that counted before.
+        authorities: of clients.
+        former: certificates of those that counted before, base64 of DER.
     """
     host = policy.public_url.removeprefix("https://")
     port = f":{policy.public_port}"
@@ -285,10 +304,8 @@ def compile_policy(
         clients=policy.clients.mode,
         headers_limit=policy.limits.headers if "limits.headers" in guards else 0,
         admitted=None if admitted is None or admitted.everyone else admitted,
-        authority="" if policy.clients.mode == "off" else policy.clients.authorities[0].name,
-        issuers=tuple(issuers),
+        authorities=tuple(authorities),
         former=tuple(former),
-        own=policy.own_list,
         groups=() if policy.clients.mode == "off" else tuple(_groups(policy)),
     )
 

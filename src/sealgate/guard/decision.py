@@ -21,6 +21,7 @@ __all__ = [
     "ADDRESS_REFUSED",
     "BODY_TOO_LARGE",
     "HEADERS_TOO_LARGE",
+    "LAPSED",
     "PATH_MISMATCH",
     "REVOKED",
     "UNJUDGED",
@@ -79,6 +80,7 @@ PATH_MISMATCH = Deny(problem("internal-error"), "path-mismatch")
 """The path that arrived is not the decoded form of the one that the engine announced."""
 
 REVOKED = Deny(problem("client-certificate-refused"), "certificate-revoked")
+LAPSED = Deny(problem("client-certificate-refused"), "certificate-list-lapsed")
 """The client's certificate was revoked, perhaps since its connection began."""
 
 ADDRESS_REFUSED = Deny(problem("address-refused"), "address")

@@ -7,73 +7,87 @@ matter of that key and the serial number (RFC 5280 §5.2.1), so it is found out 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
+from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from sealgate.policy.identity import revocation_key
+from sealgate.policy.identity import lapsed_key, revocation_key
 
-__all__ = ["Issuers"]
+if TYPE_CHECKING:
+    from sealgate.guard.compiled import Authority
+
+__all__ = ["Issuers", "Known"]
+
+
+class Known(NamedTuple):
+    """By whom a certificate counts.
+
+    Attributes:
+        authority: how the policy calls it; empty: which one cannot be told.
+        revocation_key: by what its revocation is known; empty: its issuer is not one of the policy's.
+        lapsed_key: by what it is known that its authority's lists count no more; empty: it has none that may.
+    """
+
+    authority: str
+    revocation_key: bytes
+    lapsed_key: bytes
+
+
+class _Issuer(NamedTuple):
+    certificate: x509.Certificate
+    key_hash: bytes
+    authority: str
+    lapsed_key: bytes
 
 
 class Issuers:
     """The authorities that sign clients' certificates themselves.
 
     Args:
-        certificates: theirs, base64 of DER.
-        name: how the policy calls their authority.
-        only: nobody else does: a certificate of somebody else's is none that counts.
-        former: those who did once, base64 of DER: of a connection that is older than the policy.
+        authorities: those that count.
+        former: certificates of those that did once, base64 of DER: of a connection older than the policy.
 
     Raises:
-        ValueError: one of them is no certificate.
+        ValueError: one of them has something that is no certificate.
     """
 
-    __slots__ = ("_former", "_known", "name", "only")
+    __slots__ = ("_closed", "_former", "_known", "_sole")
 
-    def __init__(
-        self,
-        certificates: Iterable[str] = (),
-        name: str = "",
-        *,
-        only: bool = False,
-        former: Iterable[str] = (),
-    ) -> None:
-        self._known = tuple((one, _key_hash(one)) for one in _loaded(certificates))
+    def __init__(self, authorities: Sequence[Authority] = (), former: Iterable[str] = ()) -> None:
+        self._known = tuple(_issuers(authorities))
         self._former = _loaded(former)
-        self.name, self.only = name, only
+        # By lists, or between several, nobody can judge whose issuer he does not know.
+        self._closed = len(authorities) > 1 or any(one.own or one.listed for one in authorities)
+        self._sole = authorities[0].name if authorities else ""
 
-    def key(self, certificate: x509.Certificate) -> bytes:
-        """By what its revocation is known; empty: another key signed it."""
-        for issuer, key_hash in self._known:
-            if _signed(certificate, issuer):
-                return revocation_key(key_hash, certificate.serial_number)
-        return b""
+    def of(self, certificate: x509.Certificate) -> Known | None:
+        """By whom a certificate counts; None: by nobody.
 
-    def authority(self, key: bytes) -> str:
-        """By which authority it counts; empty: that cannot be told.
-
-        Of a leaf of somebody in between only the engine knows, and only when its connection began: where
-        another authority counted before, it may be that one's.
-
-        Args:
-            key: of :meth:`key`.
-        """
-        return self.name if key or not self._former else ""
-
-    def counts(self, certificate: x509.Certificate, key: bytes) -> bool:
-        """Is it by somebody who signs clients' certificates today?
+        Of a leaf of somebody in between, only the engine knows the authority, and only when its connection
+        began: where there is one alone, without lists, it is that one's; and where another one counted
+        before, it may be that one's.
 
         Args:
             certificate: verified by the engine, when its connection began.
-            key: of :meth:`key`.
         """
-        if key:
-            return True
-        return not self.only and not any(_signed(certificate, issuer) for issuer in self._former)
+        for issuer in self._known:
+            if _signed(certificate, issuer.certificate):
+                key = revocation_key(issuer.key_hash, certificate.serial_number)
+                return Known(issuer.authority, key, issuer.lapsed_key)
+        if self._closed or any(_signed(certificate, issuer) for issuer in self._former):
+            return None
+        return Known("" if self._former else self._sole, b"", b"")
+
+
+def _issuers(authorities: Iterable[Authority]) -> Iterable[_Issuer]:
+    for authority in authorities:
+        lapsed = lapsed_key(authority.name) if authority.listed else b""
+        for one in _loaded(authority.issuers):
+            yield _Issuer(one, _key_hash(one), authority.name, lapsed)
 
 
 def _loaded(certificates: Iterable[str]) -> tuple[x509.Certificate, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from sealgate.guard.decision import ADDRESS_REFUSED, REVOKED, Deny, Facts, decide
+from sealgate.guard.decision import ADDRESS_REFUSED, LAPSED, REVOKED, Deny, Facts, decide
 
 if TYPE_CHECKING:
     from sealgate.guard.client import Client
@@ -71,7 +71,11 @@ class Judge:
     def revoked(self, client: Client) -> Deny | None:
         """Judge who asks: asked at each request, since a connection may be older than the revocation."""
         certificate = client.certificate
-        return REVOKED if certificate is not None and certificate.revocation_key in self._revoked else None
+        if certificate is None:
+            return None
+        if certificate.revocation_key in self._revoked:
+            return REVOKED
+        return LAPSED if certificate.lapsed_key and certificate.lapsed_key in self._revoked else None
 
     def __call__(self, client: Client, method: str, host: str, target: str, length: str) -> Passed | Deny:
         """Judge one request; the arguments are those of :class:`Facts`."""

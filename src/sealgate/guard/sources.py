@@ -126,7 +126,7 @@ class _Origins:
     @staticmethod
     def _identities_of(compiled: Compiled | None) -> object:
         by = compiled
-        return by and (by.authority, by.issuers, by.former, by.own, by.groups)
+        return by and (by.authorities, by.former, by.groups)
 
     def __len__(self) -> int:
         return len(self._known)
@@ -153,7 +153,7 @@ class _Origins:
 
         if self._certificates is None or self._groups is None:
             by = self._compiled
-            issuers = Issuers(by.issuers, by.authority, only=by.own, former=by.former) if by else Issuers()
+            issuers = Issuers(by.authorities, by.former) if by else Issuers()
             self._certificates = Certificates(issuers)
             self._groups = Groups(by.groups if by else (), self._given)
         read = self._certificates(text)

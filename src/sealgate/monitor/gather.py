@@ -260,10 +260,10 @@ def authorities(state: State, policy: Policy) -> tuple[Authority, ...]:
     """
     own = load_certificates(state) or {}
     found = [_authority(name, one) for name, one in own.items()]
-    foreign = policy.clients.authorities[0]
-    trust = state.live_clients / "trust.pem"
-    if policy.clients.mode != "off" and foreign.file and trust.is_file():
-        found += [_authority(foreign.name, one) for one in parse_chain(trust.read_bytes(), str(trust))]
+    for foreign in policy.clients.authorities if policy.clients.mode != "off" else ():
+        path = state.live_client_authorities / f"{foreign.name}.pem"
+        if foreign.file and path.is_file():
+            found += (_authority(foreign.name, one) for one in parse_chain(path.read_bytes(), str(path)))
     return tuple(found)
 
 
@@ -278,15 +278,23 @@ def lists(state: State, policy: Policy) -> tuple[ListFacts, ...]:
     Raises:
         ValueError: one cannot be read.
     """
-    path = state.live_clients / ("crl.pem" if policy.own_list else "lists.pem")
-    if not (policy.client_lists or policy.own_list) or not path.is_file():
+    if policy.clients.mode == "off":
         return ()
+    own, others = state.live_clients / "crl.pem", state.live_client_lists
+    found: list[ListFacts] = []
+    for one in policy.clients.authorities:
+        path = own if one.own else others / f"{one.name}.pem"
+        if (one.own or one.listed) and path.is_file():
+            found += (_list(one.name, x509.load_pem_x509_crl(part)) for part in _parts(path))
+    return tuple(found)
+
+
+def _parts(path: Path) -> list[bytes]:
     with path.open("rb") as file:
         data = file.read(_LARGEST + 1)
     if len(data) > _LARGEST:  # half of it would look as if the rest had gone
         raise ValueError(f"{path.name} is larger than {_LARGEST >> 20} MiB")
-    name = policy.clients.authorities[0].name
-    return tuple(_list(name, x509.load_pem_x509_crl(part)) for part in _PEM_LIST.findall(data))
+    return _PEM_LIST.findall(data)
 
 
 def _list(name: str, crl: x509.CertificateRevocationList) -> ListFacts:

@@ -242,7 +242,7 @@ def foreign_anchors(path: Path, *, now: datetime) -> tuple[x509.Certificate, ...
         raise CertificateError(
             "trust-unreadable",
             f"there is no PEM certificate in {path} that can be read",
-            "give the PEM file of the authority in clients.authorities[0].file",
+            "give the PEM file of the authority in clients.authorities.file",
             path=str(path),
         ) from error
     for anchor in anchors:

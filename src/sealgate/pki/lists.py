@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -18,7 +18,7 @@ from sealgate.errors import CertificateDates, CertificateError
 from sealgate.pki.inspect import issuer_key_hash
 from sealgate.policy.identity import revocation_key
 
-__all__ = ["foreign_lists", "lists_of", "pem_of_lists", "revocation_keys"]
+__all__ = ["foreign_lists", "lists_of", "pem_of_lists", "revocation_keys", "until_of"]
 
 _LARGEST = 64 * 1024 * 1024
 _PEM = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----\s*", re.DOTALL)
@@ -32,13 +32,19 @@ _HANDLED = {
 
 
 def foreign_lists(
-    path: Path, anchors: Sequence[x509.Certificate], *, now: datetime
+    path: Path, anchors: Sequence[x509.Certificate], *, now: datetime, grace: float = 0.0
 ) -> tuple[x509.CertificateRevocationList, ...]:
     """The lists in a PEM or DER file: one in date for each of the authorities, signed by it.
 
     An authority is a name with a key: two of the same name are two (a key rollover, or chance), and two
     certificates for one name and key are one. Of several lists by one authority the newest counts.
     Engines check every certificate of a chain, so a missing list would lock everyone out.
+
+    Args:
+        path: the file.
+        anchors: the authority's certificates.
+        now: the present.
+        grace: seconds for which a list still counts past its nextUpdate.
 
     Raises:
         CertificateError: ``crl-unreadable``, ``crl-not-ours``, ``crl-unsupported``, ``crl-missing``.
@@ -50,12 +56,12 @@ def foreign_lists(
         if not by:
             raise CertificateError(
                 "crl-not-ours",
-                f"a list in {path} is not by an authority in clients.authorities[0].file",
+                f"a list in {path} is not by an authority in its clients.authorities.file",
                 "give the lists of exactly these authorities",
                 path=str(path),
             )
         _check_kind(crl, path)
-        _check_dates(crl, path, now=now)
+        _check_dates(crl, path, now=now, grace=grace)
         _check_names_a_key(crl, anchors, path)
         before = newest.get(by[0])
         if before is None or before.last_update_utc < crl.last_update_utc:
@@ -97,6 +103,23 @@ def revocation_keys(
     return list(found)
 
 
+def until_of(
+    lists: Iterable[x509.CertificateRevocationList], anchors: Sequence[x509.Certificate]
+) -> datetime | None:
+    """To when there is a list by each of the authorities; None: of one of them there is none.
+
+    Args:
+        lists: judged before.
+        anchors: the authorities.
+    """
+    ends: dict[_Authority, datetime] = {}
+    for crl in lists:
+        for who in {_authority(anchor) for anchor in anchors if _is_by(crl, anchor)}:
+            if crl.next_update_utc is not None:
+                ends[who] = max(crl.next_update_utc, ends.get(who, crl.next_update_utc))
+    return min(ends.values()) if {_authority(anchor) for anchor in anchors} == ends.keys() else None
+
+
 def _read(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
     try:
         with path.open("rb") as file:
@@ -106,7 +129,7 @@ def _read(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
         raise CertificateError(
             "crl-unreadable",
             f"there is no revocation list in {path} that can be read",
-            "give a PEM or DER file in clients.authorities[0].crl",
+            "give a PEM or DER file in clients.authorities.crl",
             path=str(path),
         ) from error
 
@@ -197,9 +220,9 @@ def _check_kind(crl: x509.CertificateRevocationList, path: Path) -> None:
         )
 
 
-def _check_dates(crl: x509.CertificateRevocationList, path: Path, *, now: datetime) -> None:
+def _check_dates(crl: x509.CertificateRevocationList, path: Path, *, now: datetime, grace: float) -> None:
     until = crl.next_update_utc
-    if until is None or not crl.last_update_utc <= now <= until:
+    if until is None or not crl.last_update_utc <= now <= until + timedelta(seconds=grace):
         said = f"counts from {crl.last_update_utc:%Y-%m-%d %H:%M} to " + (
             f"{until:%Y-%m-%d %H:%M} UTC" if until else "no date at all"
         )

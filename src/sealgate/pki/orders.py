@@ -18,10 +18,11 @@ from typing import Any
 
 from sealgate._system.clock import Clock
 from sealgate.errors import UsageError
+from sealgate.pki.client_trust import ensure_client_trust
 from sealgate.pki.inspect import facts
 from sealgate.pki.live import LiveCertificate, LiveDirectory
 from sealgate.pki.requests import import_chain, imported_files, make_request
-from sealgate.pki.server import ensure_client_trust, ensure_server_certificate, renew_root
+from sealgate.pki.server import ensure_server_certificate, renew_root
 from sealgate.pki.state import State
 from sealgate.pki.vault import KeepRootKey
 from sealgate.policy.model import Policy

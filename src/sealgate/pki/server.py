@@ -1,4 +1,4 @@
-"""What the keeper calls: a live server certificate that fits the policy; the clients' anchors and list.
+"""What the keeper calls: a live server certificate that fits the policy.
 
 Each function looks first and writes only what is due, so the keeper may call them as often as it likes: at
 start, on reload, on a timer, when :func:`watched_files` change.
@@ -11,31 +11,27 @@ from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 
 from sealgate._system.clock import Clock
-from sealgate._system.files import write_atomic
 from sealgate.errors import CertificateDates, CertificateError, CertificateMismatch
-from sealgate.pki.authority import Issuer, build_anchor
-from sealgate.pki.imports import Pair, check_pair, foreign_anchors, read_pair
+from sealgate.pki.authority import Issuer
+from sealgate.pki.client_trust import ensure_client_trust
+from sealgate.pki.imports import Pair, check_pair, read_pair
 from sealgate.pki.inspect import issuer_key_hash, key_type_of, pem_of
 from sealgate.pki.issue import issue_server
-from sealgate.pki.keys import KeyType, generate, public_spki, to_pem
-from sealgate.pki.lists import foreign_lists, pem_of_lists
+from sealgate.pki.keys import KeyType, generate, to_pem
 from sealgate.pki.live import LiveCertificate, LiveDirectory, Pem
 from sealgate.pki.obtained import ensure_standby
 from sealgate.pki.renewal import Decision, Held, Reason, Wanted, decide
 from sealgate.pki.requests import note_import
 from sealgate.pki.state import State
 from sealgate.pki.store import Store
-from sealgate.pki.vault import Authorities, KeepRootKey, check_covered, ensure_authorities, new_root
+from sealgate.pki.vault import KeepRootKey, check_covered, ensure_authorities, new_root
 from sealgate.policy.model import Policy
 from sealgate.policy.profiles import load_profile
 
 __all__ = [
-    "client_anchors",
-    "ensure_client_trust",
     "ensure_root",
     "ensure_server_certificate",
     "renew_root",
@@ -215,71 +211,3 @@ def _check_profile(pair: Pair, policy: Policy, origin: Path) -> None:
             f"get a certificate with a key of the kind {kinds}, or set another tls.profile",
             origin=str(origin),
         )
-
-
-def ensure_client_trust(state: State, policy: Policy, clock: Clock, *, base: Path = Path()) -> Path:
-    """Write ``live/clients/trust.pem``: the anchors that client certificates are verified against.
-
-    The private clients authority as its own root, or the policy's foreign authority, checked; beside it
-    ``lists.pem``, where the policy names a file of revocation lists. What is not sound never replaces a good
-    file.
-
-    Args:
-        state: its lock is taken (a keeper holds it already).
-        policy: its ``clients.authorities[0]`` says whose clients count.
-        clock: the present.
-        base: the policy file's directory.
-
-    Returns:
-        The path of the file.
-
-    Raises:
-        CertificateError: ``trust-unreadable``, ``trust-not-authority``, ``certificate-weak``,
-            ``crl-unreadable``, ``crl-not-ours``, ``crl-unsupported``, ``crl-missing``.
-        CertificateDates: ``certificate-expired``, ``certificate-not-yet-valid``, ``crl-expired``.
-    """
-    path, authority = state.live_clients / "trust.pem", policy.clients.authorities[0]
-    lists = state.live_clients / "lists.pem"
-    with state.lock():
-        anchors = client_anchors(state, policy, clock, base=base)
-        if authority.file and authority.crl != "off":
-            found = foreign_lists(base / authority.crl, anchors, now=clock())
-            _replace(lists, pem_of_lists(found))
-        _replace(path, b"".join(pem_of(anchor) for anchor in anchors))
-    return path
-
-
-def client_anchors(
-    state: State, policy: Policy, clock: Clock, *, base: Path = Path()
-) -> tuple[x509.Certificate, ...]:
-    """What client certificates are verified against; arguments and errors as of `ensure_client_trust`."""
-    authority = policy.clients.authorities[0]
-    if authority.file:
-        return foreign_anchors(base / authority.file, now=clock())
-    return (_anchor(state.live_clients / "trust.pem", _authorities(state, policy, clock).clients),)
-
-
-def _anchor(path: Path, clients: Issuer) -> x509.Certificate:
-    """The one that is published, where it is still this authority's; each signature makes another."""
-    try:
-        there = x509.load_pem_x509_certificate(path.read_bytes())
-        there.verify_directly_issued_by(there)
-    except (OSError, ValueError, TypeError, InvalidSignature):
-        return build_anchor(clients)
-    made = clients.certificate
-    same = (
-        there.subject == made.subject
-        and public_spki(there) == public_spki(made)
-        and there.not_valid_after_utc == made.not_valid_after_utc
-    )
-    return there if same else build_anchor(clients)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    if not path.is_file() or path.read_bytes() != content:
-        write_atomic(path, content)
-
-
-def _authorities(state: State, policy: Policy, clock: Clock) -> Authorities:
-    with Store.open(state.store) as store:
-        return ensure_authorities(state, store, policy.site.names, now=clock())

@@ -137,8 +137,18 @@ class State:
 
     @property
     def live_clients(self) -> Path:
-        """trust.pem and crl.pem for verifying clients."""
+        """trust.pem, crl.pem and lists.pem for verifying clients."""
         return self.live / "clients"
+
+    @property
+    def live_client_authorities(self) -> Path:
+        """The certificates of each foreign authority of clients."""
+        return self.live_clients / "authorities"
+
+    @property
+    def live_client_lists(self) -> Path:
+        """The lists in force of each authority of clients that comes with some."""
+        return self.live_clients / "lists"
 
     @property
     def live_guard(self) -> Path:

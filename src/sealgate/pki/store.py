@@ -191,18 +191,25 @@ class Store:
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
             check_not_readable_by_others(path)
         with _sqlite(path):
-            connection = sqlite3.connect(
-                f"{path.as_uri()}?mode={'ro' if read_only else 'rw'}",
-                uri=True,
-                isolation_level=None,
-                timeout=5,
-            )
-            store = cls(path, connection)
             try:
-                store._prepare(read_only=read_only)
-            except BaseException:
-                connection.close()
-                raise
+                return cls._opened(path, read_only=read_only)
+            except sqlite3.OperationalError as error:
+                # Its writer was killed: what it left half done is to be rolled back first, by a write.
+                if error.sqlite_errorname != "SQLITE_READONLY_ROLLBACK":
+                    raise
+            with contextlib.closing(_connected(path, "rw")) as writer:
+                writer.execute("PRAGMA user_version")
+            return cls._opened(path, read_only=read_only)
+
+    @classmethod
+    def _opened(cls, path: Path, *, read_only: bool) -> Store:
+        connection = _connected(path, "ro" if read_only else "rw")
+        store = cls(path, connection)
+        try:
+            store._prepare(read_only=read_only)
+        except BaseException:
+            connection.close()
+            raise
         return store
 
     def _prepare(self, *, read_only: bool) -> None:
@@ -415,6 +422,10 @@ def _damaged(path: Path) -> StateError:
         "bring back its backup, or move it away: only the list of what was issued is lost",
         path=str(path),
     )
+
+
+def _connected(path: Path, mode: Literal["ro", "rw"]) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=5)
 
 
 @contextlib.contextmanager

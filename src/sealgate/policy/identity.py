@@ -18,6 +18,7 @@ __all__ = [
     "PREFIX",
     "PROOF",
     "VERIFIED",
+    "lapsed_key",
     "membership_key",
     "revocation_key",
 ]
@@ -55,6 +56,15 @@ def revocation_key(issuer_key: bytes, serial: int) -> bytes:
         serial: of the certificate.
     """
     return sha256(issuer_key + serial.to_bytes((serial.bit_length() + 7) // 8 or 1, "big")).digest()[:16]
+
+
+def lapsed_key(authority: str) -> bytes:
+    """By what it is known that no list of an authority counts any more, so that none of its clients does.
+
+    Args:
+        authority: the name.
+    """
+    return sha256(b"lapsed\0" + authority.encode()).digest()[:16]
 
 
 def membership_key(certificate: bytes, group: str) -> bytes:

@@ -24,6 +24,7 @@ from sealgate.policy.values import (
     Endpoint,
     Expected,
     File,
+    Grace,
     List,
     Name,
     Network,
@@ -160,6 +161,18 @@ class Authority(Model):
     """PEM file of a foreign authority; empty for the private one."""
     crl: List = "off"
     """File with the authority's revocation lists (PEM or DER), watched, never written; "off": none."""
+    grace: Grace = 0.0
+    """How long a list still counts past its nextUpdate; then nobody of this authority comes in."""
+
+    @property
+    def own(self) -> bool:
+        """Is it Sealgate's?"""
+        return not self.file
+
+    @property
+    def listed(self) -> bool:
+        """Does it come with lists of its own, that somebody else publishes?"""
+        return bool(self.file) and self.crl != "off"
 
 
 class Clients(Model):
@@ -167,8 +180,8 @@ class Clients(Model):
 
     mode: Literal["off", "optional", "required"] = "off"
     """off: none asked; optional: verified if shown; required: no handshake without."""
-    authorities: Annotated[tuple[Authority, ...], Field(min_length=1, max_length=1)] = (Authority(),)
-    """Default: the private client authority."""
+    authorities: Annotated[tuple[Authority, ...], Field(min_length=1, max_length=64)] = (Authority(),)
+    """Default: the private client authority. Each client is judged by its own authority's rule alone."""
     groups: Groups = Field(default={})
     """Lists of patterns by group, which may be empty; `client add --group` adds single certificates."""
 
@@ -249,13 +262,24 @@ class Policy(Model):
 
     @property
     def client_lists(self) -> bool:
-        """Are client certificates checked against a file of revocation lists?"""
-        return self.clients.mode != "off" and self.clients.authorities[0].crl != "off"
+        """Are client certificates checked against files of revocation lists?"""
+        return self.clients.mode != "off" and any(one.listed for one in self.clients.authorities)
 
     @property
     def own_list(self) -> bool:
         """Do client certificates of the private authority count? Its own list of the revoked does, too."""
-        return self.clients.mode != "off" and not self.clients.authorities[0].file
+        return self.clients.mode != "off" and any(one.own for one in self.clients.authorities)
+
+    @property
+    def engine_lists(self) -> bool:
+        """Can the engine judge by lists in the handshake?
+
+        It takes all authorities' lists together: of one without a list it would refuse everyone, and it knows
+        no grace. Then the guard judges alone.
+        """
+        return self.clients.mode != "off" and all(
+            one.own or (one.listed and not one.grace) for one in self.clients.authorities
+        )
 
     def judges_addresses(self, *, tls: bool) -> bool:
         """Does a listener ask whence a request comes? Plain HTTP that refuses everyone need not."""

@@ -227,6 +227,41 @@ def _authorities(policy: Policy) -> Iterator[Finding]:
             yield Finding(
                 where, f"no file for the authority {shown(authority.name)}", "the path of a PEM file"
             )
+        if authority.grace and not authority.listed:
+            yield Finding(
+                ("clients", "authorities", index, "grace"),
+                f"how long lists of {shown(authority.name)} still count, which has none here",
+                '"0s", or crl with the path of its lists',
+            )
+        if authority.name in {one.name for one in policy.clients.authorities[:index]}:
+            yield Finding(
+                ("clients", "authorities", index, "name"),
+                f"there is an authority {shown(authority.name)} already",
+                "another name",
+            )
+
+
+def _lists_need_a_guard(policy: Policy) -> Iterator[Finding]:
+    """An engine judges by everyone's lists, without grace, or by none; the guard, which can, needs an app."""
+    if not policy.site.upstream or policy.engine_lists or not (policy.client_lists or policy.own_list):
+        return
+    for index, authority in enumerate(policy.clients.authorities):
+        where = ("clients", "authorities", index)
+        if authority.file and not authority.listed:
+            yield Finding(
+                (*where, "crl"),
+                f"no lists of {shown(authority.name)} beside an authority with lists, before an upstream: "
+                "the server could judge nobody by them",
+                "the path of its lists",
+                "name its lists, or serve an app by site.app: the guard judges each by its own authority",
+            )
+        elif authority.grace:
+            yield Finding(
+                (*where, "grace"),
+                "grace before an upstream: the server would refuse past nextUpdate at once",
+                '"0s"',
+                "take it out, or serve an app by site.app: then the guard judges",
+            )
 
 
 def _groups(policy: Policy) -> Iterator[Finding]:
@@ -348,6 +383,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(("timeouts.headers", "timeouts.request"), _timeouts),
     Rule(("clients.authorities",), _authorities),
+    Rule(("clients.mode", "clients.authorities", "site.upstream"), _lists_need_a_guard),
     Rule(("clients.groups", "clients.authorities"), _groups),
     Rule(("network.allow", "network.deny"), _network),
 )

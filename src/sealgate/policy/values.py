@@ -24,6 +24,7 @@ __all__ = [
     "Endpoint",
     "Expected",
     "File",
+    "Grace",
     "List",
     "Name",
     "Network",
@@ -104,6 +105,15 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h|d)$", "examples": ["30s", "5m"]}),
 ]
 """Seconds; written as ``"500ms"``, ``"30s"``, ``"5m"``, ``"12h"``, ``"90d"``."""
+
+Grace = Annotated[
+    float,
+    BeforeValidator(_duration),
+    Field(ge=0, le=30 * 86400),
+    Expected("a duration", "12h", "duration"),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h|d)$", "examples": ["0s", "12h"]}),
+]
+"""Likewise, and ``"0s"`` for none."""
 
 Size = Annotated[
     int,

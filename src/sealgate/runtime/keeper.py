@@ -165,6 +165,7 @@ class Keeper:
                 self._keep_engine(),
                 self._renewing.keep(),
                 self._reloading.keep(),
+                self._reloading.keep_authorities(),
                 self._closed(),
             )
         ]

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealgate._system.clock import system_clock
@@ -20,16 +19,22 @@ from sealgate._system.files import write_atomic
 from sealgate.engines.contract import Capability, Enforcer
 from sealgate.engines.registry import engine
 from sealgate.errors import SealgateError
-from sealgate.guard.compiled import Compiled, compile_policy
+from sealgate.guard.compiled import Authority, Compiled, compile_policy
+from sealgate.pki.client_trust import (
+    InForce,
+    client_authorities,
+    ensure_client_trust,
+    in_force,
+    write_lists,
+)
 from sealgate.pki.clients.office import membership_keys, revocation_keys, write_list
-from sealgate.pki.lists import lists_of
-from sealgate.pki.lists import revocation_keys as listed_keys
 from sealgate.pki.live import LiveCertificate, LiveDirectory
 from sealgate.pki.revocations import Revocations
-from sealgate.pki.server import client_anchors, ensure_client_trust, ensure_server_certificate
+from sealgate.pki.server import ensure_server_certificate
 from sealgate.pki.state import State
-from sealgate.policy.identity import membership_key, revocation_key
+from sealgate.policy.identity import lapsed_key, membership_key, revocation_key
 from sealgate.policy.load import Loaded
+from sealgate.policy.model import Policy
 from sealgate.runtime.site import Site
 
 __all__ = ["Publication"]
@@ -52,6 +57,10 @@ class Publication:
         self.revocations = Revocations()
         self._issuers: dict[str, None] = {}
         self._listed = False
+        self.others = False
+        self._in_force: tuple[InForce, ...] = ()
+        self._seen: object = None
+        self._lapsed: frozenset[str] = frozenset()
 
     @property
     def trust(self) -> bytes:
@@ -83,11 +92,50 @@ class Publication:
             loaded: the policy.
             adding: who was refused stays refused for now: others may still be served by the policy before.
         """
-        if loaded.policy.clients.mode != "off":
-            ensure_client_trust(self._state, loaded.policy, system_clock, base=loaded.base)
-        if loaded.policy.own_list:
-            self.list(loaded, anew=not self._listed)
-        self._revoke(loaded, adding=adding)
+        try:
+            self._take_over(loaded, adding=adding)
+            if loaded.policy.own_list:
+                self.list(loaded, anew=not self._listed)
+        finally:  # what is unsound keeps nobody else's list, and no date, from counting
+            self._revoke(loaded, adding=adding)
+
+    def _take_over(self, loaded: Loaded, *, adding: bool) -> None:
+        """What the policy's files hold, where they changed since; of others than those in force only if told.
+
+        `others` says then that there are some.
+        """
+        policy, base = loaded.policy, loaded.base
+        if policy.clients.mode == "off":
+            self._in_force, self._seen = (), None
+            return
+        seen = (policy.clients, [_as_it_is(base / path) for path in _files(policy)])
+        if seen == self._seen:
+            return
+        self._seen = None
+        # The guard must know them as soon as the engine does: that takes a reload.
+        self.others = not adding and self._others(loaded)
+        if self.others:
+            return
+        try:
+            ensure_client_trust(self._state, policy, system_clock, base=base)
+            self._seen = seen
+        finally:
+            found = client_authorities(self._state, policy, system_clock, base=base)
+            self._in_force = in_force(self._state, found)
+
+    def _others(self, loaded: Loaded) -> bool:
+        try:
+            told = Compiled.from_json(self.guard.read_bytes()).authorities
+        except (OSError, SealgateError):  # not published yet
+            return False
+        return tuple(self._authorities(loaded)) != told
+
+    @property
+    def lapses_in(self) -> float:
+        """Seconds until the next list counts no more; never more than a day."""
+        now = system_clock()
+        ends = [one.until for one in self._in_force if one.until is not None and one.until >= now]
+        return min([86400.0, *((end - now).total_seconds() for end in ends)])
 
     def shut(self, told: Iterable[Mapping[str, Any]], *keys: bytes) -> None:
         """Certificates that were revoked just now: the guard of every process refuses their next request.
@@ -106,17 +154,31 @@ class Publication:
 
     def _revoke(self, loaded: Loaded, *, adding: bool = False) -> None:
         """Exactly those on the lists in force, and nobody else; or these too."""
-        keys: list[bytes] = []
+        keys: dict[bytes, None] = {}
         if loaded.policy.own_list:
-            keys = revocation_keys(self._state, system_clock) + membership_keys(self._state, system_clock)
-        elif loaded.policy.client_lists:
-            folder = self._root / "live" / "clients"
-            anchors = x509.load_pem_x509_certificates((folder / "trust.pem").read_bytes())
-            keys = listed_keys(lists_of((folder / "lists.pem").read_bytes()), anchors)
+            keys |= dict.fromkeys(revocation_keys(self._state, system_clock))
+            keys |= dict.fromkeys(membership_keys(self._state, system_clock))
+        for one in self._in_force:
+            keys |= dict.fromkeys(one.keys())
+        now = system_clock()
+        lapsed = frozenset(one.name for one in self._in_force if one.lapsed(now))
+        keys |= dict.fromkeys(map(lapsed_key, lapsed))
         if adding:
             self.revocations.add(keys)
         else:
             self.revocations.replace(keys)
+        self._tell(lapsed)
+
+    def _tell(self, lapsed: frozenset[str]) -> None:
+        """Whose clients are kept out since, and whose are not any more."""
+        for name in sorted(lapsed - self._lapsed):
+            self._say(
+                f"clients of {name} are refused from now on: its list of the revoked counts no more; "
+                "get its newest one"
+            )
+        for name in sorted(self._lapsed - lapsed):
+            self._say(f"clients of {name} are let in again: its list counts")
+        self._lapsed = lapsed
 
     def list(self, loaded: Loaded, *, anew: bool = True) -> None:
         """Our own list of revoked clients: anew, or where it is due.
@@ -124,6 +186,7 @@ class Publication:
         Always anew at the first time: whoever wrote to the store before may have been killed in between.
         """
         write_list(self._state, loaded.policy, system_clock, anew=anew, say=self._say)
+        write_lists(self._state, loaded.policy)
         self._listed = True
 
     def released(self, loaded: Loaded) -> None:
@@ -137,8 +200,8 @@ class Publication:
             directory.rollback()
         if before.policy.clients.mode != "off":
             with contextlib.suppress(SealgateError):  # what is there is what it was, or sound
-                ensure_client_trust(self._state, before.policy, system_clock, base=before.loaded.base)
-                self._revoke(before.loaded)
+                self._take_over(before.loaded, adding=True)
+            self._revoke(before.loaded)
 
     def certificate_back(self, before: Site) -> LiveCertificate:
         """Put the certificate before the last one back."""
@@ -158,16 +221,37 @@ class Publication:
         self.generation += 1
         rows = engine(loaded.policy.site.engine).capabilities(loaded.policy)
         guards = {r.key for r in rows if isinstance(r, Capability) and r.enforcer is Enforcer.GUARD}
-        issuers: tuple[x509.Certificate, ...] = ()
-        if loaded.policy.clients.mode != "off":
-            issuers = client_anchors(self._state, loaded.policy, system_clock, base=loaded.base)
-        told = [base64.b64encode(one.public_bytes(Encoding.DER)).decode() for one in issuers]
+        authorities = tuple(self._authorities(loaded))
+        told = [one for authority in authorities for one in authority.issuers]
         # Connections may be older than a policy, and Envoy keeps them: who verified them must still count.
         former = [one for one in self._issuers if one not in told]
         self._issuers.update(dict.fromkeys(told))
-        compiled = compile_policy(loaded.policy, self.generation, guards=guards, issuers=told, former=former)
+        compiled = compile_policy(
+            loaded.policy, self.generation, guards=guards, authorities=authorities, former=former
+        )
         text = compiled.to_json()
         write_atomic(path, text.encode(), 0o644 if shared else 0o600)
+
+    def _authorities(self, loaded: Loaded) -> Iterable[Authority]:
+        if loaded.policy.clients.mode == "off":
+            return
+        for one in client_authorities(self._state, loaded.policy, system_clock, base=loaded.base):
+            issuers = (base64.b64encode(anchor.public_bytes(Encoding.DER)).decode() for anchor in one.anchors)
+            yield Authority(one.name, tuple(issuers), one.authority.own, one.authority.listed)
+
+
+def _files(policy: Policy) -> Iterable[str]:
+    for one in policy.clients.authorities:
+        yield from (one.file, one.crl) if one.listed else (one.file,) if one.file else ()
+
+
+def _as_it_is(path: Path) -> object:
+    """Something that is another one after each change of the file; one that is not there is like no other."""
+    try:
+        seen = path.stat()
+    except OSError:
+        return object()
+    return (path, seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
 
 
 def _key(told: Mapping[str, Any]) -> bytes:

@@ -13,6 +13,7 @@ from sealgate._system.process import raise_file_limit
 from sealgate.engines.contract import Driver, enforced
 from sealgate.engines.registry import engine
 from sealgate.errors import AppError, EngineRefused, NotObserved, PolicyError, SealgateError
+from sealgate.policy.load import Loaded
 from sealgate.policy.model import Policy
 from sealgate.runtime.observation import observe
 from sealgate.runtime.preflight import preflight
@@ -55,6 +56,23 @@ class Reloading:
                 self._say("reloaded")
             notify("READY=1")
 
+    async def keep_authorities(self) -> None:
+        """Reload what stands, by the same policy, whenever its files name other authorities of clients."""
+        said = ""
+        while True:
+            await self._standing.authorities_changed.wait()
+            self._standing.authorities_changed.clear()
+            try:
+                await self.reload(self._standing.site.loaded)
+            except Exception as error:  # noqa: BLE001 - the next change must still be taken over
+                text = str(error) if isinstance(error, SealgateError) else f"{type(error).__name__}: {error}"
+                if text != said:
+                    self._say(f"the authorities of clients stay as they were: {text}")
+                said = text
+            else:
+                said = ""
+                self._say("other authorities of clients are in force: their file was changed")
+
     def _refused(self, error: SealgateError) -> None:
         self._say(f"not reloaded, the policy before stays in force: {error}")
         problems = error.problems if isinstance(error, PolicyError) else ()
@@ -63,8 +81,11 @@ class Reloading:
         if isinstance(error, AppError) and error.details.get("traceback"):
             self._say(f"the app's traceback:\n{error.details['traceback']}")
 
-    async def reload(self) -> None:
+    async def reload(self, same: Loaded | None = None) -> None:
         """Load policy and app anew.
+
+        Args:
+            same: the policy in force: its files are read again, and not the policy itself.
 
         Raises:
             SealgateError: why not; what was in force stays, byte for byte.
@@ -72,7 +93,7 @@ class Reloading:
         standing, publication = self._standing, self._standing.publication
         async with standing.changing:
             before, separation = standing.site, standing.separation
-            loaded = await asyncio.to_thread(standing.options.reload)
+            loaded = same if same is not None else await asyncio.to_thread(standing.options.reload)
             if loaded.policy.site.engine != before.policy.site.engine:
                 raise needs_restart("site.engine")
             enforced(engine(loaded.policy.site.engine), loaded.policy)

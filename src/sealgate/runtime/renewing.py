@@ -40,7 +40,8 @@ class Renewing:
         """Renew when it is due."""
         said = ""
         while True:
-            await asyncio.sleep(_EVERY)
+            # To the moment, where somebody's list ends before.
+            await asyncio.sleep(min(_EVERY, self._standing.publication.lapses_in + 0.01))
             try:
                 await self.renew(force=False)
             except Exception as error:  # noqa: BLE001 - the next one must still be tried
@@ -82,6 +83,8 @@ class Renewing:
             await asyncio.to_thread(publication.clients, loaded)
             if publication.trust != trust:
                 await standing.refresh()
+            if publication.others:
+                standing.authorities_changed.set()
             second = certificate.second
             beside = (
                 {"second": {"fingerprint": second.fingerprint, "not_after": second.not_after.isoformat()}}

@@ -88,10 +88,10 @@ class Site:
 
 
 def _lists(policy: Policy) -> str:
-    """The revocation lists that count: a foreign authority's, where the policy names any, or our own."""
-    if policy.client_lists:
-        return "live/clients/lists.pem"
-    return "live/clients/crl.pem" if policy.own_list else ""
+    """The lists that the engine judges by: everyone's, or our own alone; empty: the guard judges."""
+    if not policy.engine_lists:
+        return ""
+    return "live/clients/lists.pem" if policy.client_lists else "live/clients/crl.pem"
 
 
 def _cores() -> int:

@@ -64,6 +64,7 @@ class Standing:
         changing: held by whoever changes any of this.
         reloaded: set after each reload; the watcher takes it back.
         after_reload: called after each one.
+        authorities_changed: set where the policy's files name other authorities of clients than count.
     """
 
     state: State
@@ -83,6 +84,7 @@ class Standing:
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     reloaded: asyncio.Event = field(default_factory=asyncio.Event)
     after_reload: list[Callable[[], None]] = field(default_factory=list)
+    authorities_changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def site(self) -> Site:

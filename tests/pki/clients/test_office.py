@@ -12,6 +12,7 @@ from cryptography import x509
 
 from sealgate._system.clock import Clock
 from sealgate.errors import CertificateError, UsageError
+from sealgate.pki.client_trust import ensure_client_trust
 from sealgate.pki.clients import office
 from sealgate.pki.clients.naming import Asked
 from sealgate.pki.clients.office import (
@@ -29,7 +30,6 @@ from sealgate.pki.clients.orders import carry_out
 from sealgate.pki.clients.register import REASONS, Register
 from sealgate.pki.crl import number_of
 from sealgate.pki.keys import generate, spki
-from sealgate.pki.server import ensure_client_trust
 from sealgate.pki.state import State
 from sealgate.pki.store import Store
 from sealgate.policy.identity import membership_key, revocation_key

@@ -96,6 +96,11 @@ def unlisted(policy: Policy) -> Iterator[Refusal]:
         yield Refusal(
             "clients.authorities", reason, "an authority with a file and a crl, or `sealgate serve`"
         )
+    elif policy.client_lists and not policy.engine_lists:
+        reason = "nobody tells the guard who was revoked here, and Gunicorn takes lists of all or none"
+        yield Refusal(
+            "clients.authorities", reason, "lists of all authorities and no grace, or `sealgate serve`"
+        )
 
 
 def policy_text(policy: Policy) -> str:

@@ -87,7 +87,7 @@ def _plan(environ: Mapping[str, str], budget: int) -> tuple[Plan, Policy, str]:
         second_key=second[1],
         certificate_folder=str(live.chain_path.parent),
         trust=str(trust),
-        lists=str(state.live_clients / "lists.pem") if policy.client_lists else "",
+        lists=str(state.live_clients / "lists.pem") if policy.engine_lists else "",
     )
     compiled = compile_policy(policy, 1, guards=GUARDED)
     answers = str(state.path / CHALLENGES)
