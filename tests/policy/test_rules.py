@@ -121,7 +121,6 @@ RIGHT = (
     "",
     UPSTREAM + '[{name = "a", file = "a.pem"}, {name = "b", file = "b.pem"}]',
     UPSTREAM + '[{}, {name = "a", file = "a.pem", crl = "a.crl"}]',
-    'clients.mode = "required"\n'
     'clients.authorities = [{name = "a", file = "a.pem", crl = "a.crl", grace = "1h"}, {}]',
     ACME,
     ACME + 'listen.http = []\ncertificate.acme.challenge = "tls-alpn-01"',
