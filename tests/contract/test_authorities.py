@@ -82,6 +82,21 @@ def test_each_client_is_judged_by_its_own_authority(stack: ExitStack, which: str
     refused(site, own)
     assert [groups_of(site, one) for one in (ann, gus)] == told[1:]
 
+    opened, good = kept(stack, site, gus), kept(stack, site, ann)
+    done = client(site, "block", gus.fingerprint, "--note", "stolen")
+    assert done.status == 0, done.err
+    assert not [one for one in opened if answered(one)]
+    refused(site, gus)
+    assert [one for one in good if answered(one)] == good
+    assert gus.fingerprint in client(site, "list", "--blocked", "--json").out
+    site.served.reload()
+    refused(site, gus)
+    done = client(site, "block", own.fingerprint)
+    assert (done.status, "client-own" in done.err) == (2, True), done.err
+    assert client(site, "unblock", str(gus.path)).status == 0
+    assert "client-not-blocked" in client(site, "unblock", gus.fingerprint.upper()).err
+    assert groups_of(site, gus) == {("guests",)}
+
 
 @every_engine
 def test_a_list_that_lapses_shuts_out_its_own_clients_alone(

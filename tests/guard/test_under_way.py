@@ -21,7 +21,10 @@ from tests.guard.exchange import REQUEST_ID, SITE, Log, environ, reply_of, scope
 from tests.guard.test_certificate import certificate, make, ways
 
 KEY = b"k" * 16
-ALICE = Client("192.0.2.7", replace(certificate(str(ways(make("alice"))["nginx"])), revocation_key=KEY))
+ALICE = Client(
+    "192.0.2.7",
+    replace(certificate(str(ways(make("alice"))["nginx"])), revocation_key=KEY, refused_by=(KEY,)),
+)
 SOON = 20 * LOOK_SECONDS
 
 
@@ -51,7 +54,7 @@ def until(true: Callable[[], object]) -> None:
 def test_those_of_the_revoked_are_ended_and_no_others() -> None:
     revoked: set[bytes] = set()
     open_, ended = UnderWay(revoked), []
-    marks = [open_.enter(key, lambda key=key: ended.append(key)) for key in (b"a", b"b", b"a")]  # type: ignore[misc]  # a default
+    marks = [open_.enter((key,), lambda key=key: ended.append(key)) for key in (b"a", b"b", b"a")]  # type: ignore[misc]  # a default
     open_.leave(marks[2])
     revoked.add(b"a")
     until(lambda: ended)
@@ -62,7 +65,7 @@ def test_those_of_the_revoked_are_ended_and_no_others() -> None:
 
 def test_whoever_begins_in_the_moment_of_the_revocation_is_ended_too() -> None:
     ended = threading.Event()
-    UnderWay({KEY}).enter(KEY, ended.set)
+    UnderWay({KEY}).enter((KEY,), ended.set)
     assert ended.wait(20)
 
 
@@ -73,12 +76,12 @@ def test_one_that_cannot_be_ended_saves_no_other() -> None:
     def stubborn() -> None:
         raise ValueError("no")
 
-    open_.enter(KEY, stubborn)
-    open_.enter(KEY, ended.set)
+    open_.enter((KEY,), stubborn)
+    open_.enter((KEY,), ended.set)
     revoked.add(KEY)
     assert ended.wait(20)
     ended.clear()
-    open_.enter(KEY, ended.set)
+    open_.enter((KEY,), ended.set)
     assert ended.wait(20), "and somebody still looks"
 
 
@@ -87,10 +90,10 @@ def test_nobody_looks_where_nothing_is_under_way(monkeypatch: pytest.MonkeyPatch
     revoked: set[bytes] = set()
     open_ = UnderWay(revoked)
     for _ in range(3):  # and again somebody does where there is something
-        open_.leave(open_.enter(KEY, lambda: None))
+        open_.leave(open_.enter((KEY,), lambda: None))
         until(lambda: not open_._watching)
         ended = threading.Event()
-        open_.enter(KEY, ended.set)
+        open_.enter((KEY,), ended.set)
         revoked.add(KEY)
         assert ended.wait(20)
         revoked.clear()

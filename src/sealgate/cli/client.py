@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sealgate.cli._client_add import add, renew
+from sealgate.cli._client_block import block, unblock
 from sealgate.cli._client_lines import LINES
 from sealgate.cli._client_revoke import release, revoke
 from sealgate.cli._options import common_options, load_context
 from sealgate.cli._output import console, print_json, safe
 
 if TYPE_CHECKING:
-    from sealgate.pki.clients.register import Held
+    from sealgate.pki.clients.register import Blocked, Held
 
 __all__ = ["command"]
 
@@ -28,14 +29,15 @@ def command() -> None:
     """Certificates for clients, by the private authority: add, list, show, revoke, release, renew."""
 
 
-for _each in (add, renew, revoke, release):
+for _each in (add, renew, revoke, release, block, unblock):
     command.add_command(_each)
 
 
 @command.command("list", short_help="Every client's certificate, by name.")
 @common_options
-@click.option("--all", "everything", is_flag=True, help="Also those that ended or were revoked.")
-def list_(*, config: Path | None, state: Path | None, as_json: bool, everything: bool) -> None:
+@click.option("--all", "every", is_flag=True, help="Also those that ended or were revoked.")
+@click.option("--blocked", "kept_out", is_flag=True, help="Instead: whom of other authorities is kept out.")
+def list_(*, config: Path | None, state: Path | None, as_json: bool, every: bool, kept_out: bool) -> None:
     """Every client's certificate that is good or on hold; with --all those of the past too."""
     from sealgate.pki.clients.register import Register
     from sealgate.pki.state import State
@@ -44,13 +46,35 @@ def list_(*, config: Path | None, state: Path | None, as_json: bool, everything:
     context = load_context(config, state, as_json, missing_ok=True)
     opened = State.open(context.state_path, create=False)
     with Store.open(opened.store, read_only=True) as store:
+        if kept_out:
+            _print_blocked(Register(store).blocked(), as_json=as_json)
+            return
         rows = Register(store).all()
     now = _now()
-    rows = [row for row in rows if everything or row.active(now)]
+    rows = [row for row in rows if every or row.active(now)]
     if as_json:
         print_json([_as_json(row, now) for row in rows])
         return
     _print_rows(rows, now)
+
+
+def _print_blocked(rows: list[Blocked], *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            [
+                {"fingerprint_sha256": one.fingerprint, "at": one.at.isoformat(), "note": one.note}
+                for one in rows
+            ]
+        )
+        return
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("fingerprint", "since (UTC)", "note"):
+        table.add_column(name, overflow="fold")
+    for one in rows:
+        table.add_row(one.fingerprint, f"{one.at:{_TIME}}", safe(one.note))
+    console().print(table)
 
 
 def _now() -> datetime:

@@ -112,13 +112,19 @@ class Guard:
         admitted = self._admitted(scope, headers, origin, passed, judge.compiled)
         facts = Facts(origin.client, method, host, target)
         certificate = origin.client.certificate
-        if certificate is None or not certificate.revocation_key:
+        if certificate is None or not certificate.refused_by:
             await self._call(admitted, facts, length, receive, send)
             return
-        await self._watch(certificate.revocation_key, admitted, facts, length, receive, send)
+        await self._watch(certificate.refused_by, admitted, facts, length, receive, send)
 
     async def _watch(
-        self, key: bytes, admitted: Scope, facts: Facts, length: str, receive: Receive, send: Send
+        self,
+        keys: tuple[bytes, ...],
+        admitted: Scope,
+        facts: Facts,
+        length: str,
+        receive: Receive,
+        send: Send,
     ) -> None:
         """Call the app for a client who may be revoked before the exchange ends.
 
@@ -128,7 +134,7 @@ class Guard:
             kept = {name: value for name, value in extensions.items() if name not in _SENT_WHOLE}
             admitted = {**admitted, "extensions": kept}
         watched = _Watched(receive, send)
-        mark = self._under_way.enter(key, watched.end_soon)
+        mark = self._under_way.enter(keys, watched.end_soon)
         try:
             await self._call(admitted, facts, length, watched.receive, watched.send)
         except (Exception, asyncio.CancelledError):
@@ -160,13 +166,16 @@ class Guard:
     ) -> None:
         """Its client was revoked meanwhile. An answer that has begun must not look as if it were whole."""
         if not watched.answering and scope["type"] == "http":
-            await self._refuse(REVOKED, facts, scope, receive, send)
+            await self._refuse(self._why(facts), facts, scope, receive, send)
             return
-        self._note(REVOKED, facts, scope)
+        self._note(self._why(facts), facts, scope)
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": ""})
             return
         raise CutOff
+
+    def _why(self, facts: Facts) -> Deny:
+        return self._judge.revoked(facts.client) or REVOKED
 
     def _admitted(
         self, scope: Scope, headers: Headers, origin: Origin, passed: Passed, compiled: Compiled

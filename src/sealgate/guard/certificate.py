@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import unquote_to_bytes
@@ -18,6 +19,8 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from sealgate.guard.issuers import Issuers, Known
+from sealgate.guard.twins import fingerprints
+from sealgate.policy.identity import blocked_key
 
 __all__ = ["LARGEST", "Certificate", "Certificates", "Unreadable", "read_certificate"]
 
@@ -55,6 +58,8 @@ class Certificate:
             since there was another before (a leaf of an intermediate, until the keeper is started anew).
         revocation_key: by what its revocation is known; empty: its issuer is not one of the policy's.
         lapsed_key: by what it is known that its authority's lists count no more; empty: it has none.
+        refused_by: all keys by which it may be refused, at any moment: these two, and those of its
+            fingerprint and of its twin's, where its authority is not the private one.
     """
 
     subject: str
@@ -71,6 +76,7 @@ class Certificate:
     authority: str = ""
     revocation_key: bytes = field(default=b"", repr=False)
     lapsed_key: bytes = field(default=b"", repr=False)
+    refused_by: tuple[bytes, ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +156,14 @@ def _facts(certificate: x509.Certificate, der: bytes, known: Known) -> Certifica
         authority=known.authority,
         revocation_key=known.revocation_key,
         lapsed_key=known.lapsed_key,
+        refused_by=tuple(_refused_by(certificate, der, known)),
     )
+
+
+def _refused_by(certificate: x509.Certificate, der: bytes, known: Known) -> Iterator[bytes]:
+    yield from filter(None, (known.revocation_key, known.lapsed_key))
+    if not known.own:
+        yield from map(blocked_key, fingerprints(certificate, der, known.orders))
 
 
 def _alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternativeName:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ADDRESS_REFUSED",
+    "BLOCKED",
     "BODY_TOO_LARGE",
     "HEADERS_TOO_LARGE",
     "LAPSED",
@@ -81,6 +82,7 @@ PATH_MISMATCH = Deny(problem("internal-error"), "path-mismatch")
 
 REVOKED = Deny(problem("client-certificate-refused"), "certificate-revoked")
 LAPSED = Deny(problem("client-certificate-refused"), "certificate-list-lapsed")
+BLOCKED = Deny(problem("client-certificate-refused"), "certificate-blocked")
 """The client's certificate was revoked, perhaps since its connection began."""
 
 ADDRESS_REFUSED = Deny(problem("address-refused"), "address")

@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from sealgate.guard.twins import orders
 from sealgate.policy.identity import lapsed_key, revocation_key
 
 if TYPE_CHECKING:
@@ -30,11 +31,15 @@ class Known(NamedTuple):
         authority: how the policy calls it; empty: which one cannot be told.
         revocation_key: by what its revocation is known; empty: its issuer is not one of the policy's.
         lapsed_key: by what it is known that its authority's lists count no more; empty: it has none that may.
+        own: by the private authority, which revokes, and blocks nobody.
+        orders: of its issuer's curve (:func:`~sealgate.guard.twins.orders`); None: its issuer is unknown.
     """
 
     authority: str
     revocation_key: bytes
     lapsed_key: bytes
+    own: bool = False
+    orders: tuple[int, ...] | None = None
 
 
 class _Issuer(NamedTuple):
@@ -42,6 +47,8 @@ class _Issuer(NamedTuple):
     key_hash: bytes
     authority: str
     lapsed_key: bytes
+    own: bool
+    orders: tuple[int, ...]
 
 
 class Issuers:
@@ -77,7 +84,7 @@ class Issuers:
         for issuer in self._known:
             if _signed(certificate, issuer.certificate):
                 key = revocation_key(issuer.key_hash, certificate.serial_number)
-                return Known(issuer.authority, key, issuer.lapsed_key)
+                return Known(issuer.authority, key, issuer.lapsed_key, issuer.own, issuer.orders)
         if self._closed or any(_signed(certificate, issuer) for issuer in self._former):
             return None
         return Known("" if self._former else self._sole, b"", b"")
@@ -87,7 +94,7 @@ def _issuers(authorities: Iterable[Authority]) -> Iterable[_Issuer]:
     for authority in authorities:
         lapsed = lapsed_key(authority.name) if authority.listed else b""
         for one in _loaded(authority.issuers):
-            yield _Issuer(one, _key_hash(one), authority.name, lapsed)
+            yield _Issuer(one, _key_hash(one), authority.name, lapsed, authority.own, orders(one))
 
 
 def _loaded(certificates: Iterable[str]) -> tuple[x509.Certificate, ...]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from sealgate.guard.decision import ADDRESS_REFUSED, LAPSED, REVOKED, Deny, Facts, decide
+from sealgate.guard.decision import ADDRESS_REFUSED, BLOCKED, LAPSED, REVOKED, Deny, Facts, decide
 
 if TYPE_CHECKING:
+    from sealgate.guard.certificate import Certificate
     from sealgate.guard.client import Client
     from sealgate.guard.compiled import Compiled
 
@@ -21,7 +22,7 @@ _LONGEST_REMEMBERED = 512
 
 
 class Revoked(Protocol):
-    """The keys (``Certificate.revocation_key``) of those who were revoked, at any moment."""
+    """The keys (of ``Certificate.refused_by``) of those who were revoked, at any moment."""
 
     def __contains__(self, key: bytes, /) -> bool:
         """Was this one?"""
@@ -73,9 +74,10 @@ class Judge:
         certificate = client.certificate
         if certificate is None:
             return None
-        if certificate.revocation_key in self._revoked:
-            return REVOKED
-        return LAPSED if certificate.lapsed_key and certificate.lapsed_key in self._revoked else None
+        for key in certificate.refused_by:
+            if key in self._revoked:
+                return _why(certificate, key)
+        return None
 
     def __call__(self, client: Client, method: str, host: str, target: str, length: str) -> Passed | Deny:
         """Judge one request; the arguments are those of :class:`Facts`."""
@@ -97,3 +99,9 @@ class Judge:
                 self._known = {}
             self._known[facts.host, facts.target] = passed
         return passed
+
+
+def _why(certificate: Certificate, key: bytes) -> Deny:
+    if key == certificate.revocation_key:
+        return REVOKED
+    return LAPSED if key == certificate.lapsed_key else BLOCKED

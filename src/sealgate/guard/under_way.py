@@ -50,7 +50,7 @@ class UnderWay:
 
     def __init__(self, revoked: Revoked) -> None:
         self._revoked = revoked
-        self._open: dict[object, tuple[bytes, Callable[[], None]]] = {}
+        self._open: dict[object, tuple[tuple[bytes, ...], Callable[[], None]]] = {}
         self._lock = threading.Lock()
         self._watching = False
 
@@ -58,15 +58,15 @@ class UnderWay:
         """How many there are."""
         return len(self._open)
 
-    def enter(self, key: bytes, end: Callable[[], None]) -> object:
+    def enter(self, keys: tuple[bytes, ...], end: Callable[[], None]) -> object:
         """One begins; returns what :meth:`leave` wants.
 
         Args:
-            key: of its client.
-            end: called once the client is revoked, from another thread, perhaps more than once.
+            keys: by any of which its client may be refused.
+            end: called once he is, from another thread, perhaps more than once.
         """
         mark = object()
-        self._open[mark] = (key, end)
+        self._open[mark] = (keys, end)
         if not self._watching:
             self._watch()
         return mark
@@ -102,8 +102,8 @@ class UnderWay:
 
     def _end(self) -> None:
         """Whether anything was revoked is not asked: to look at those few costs less than to be wrong."""
-        for mark, (key, end) in list(self._open.items()):
-            if key in self._revoked:
+        for mark, (keys, end) in list(self._open.items()):
+            if any(key in self._revoked for key in keys):
                 self.leave(mark)
                 with contextlib.suppress(Exception):  # one that cannot be ended must not save the others
                     end()

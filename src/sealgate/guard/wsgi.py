@@ -108,22 +108,27 @@ class Guard:
         environ["sealgate.client"] = origin.client
         abort = environ.pop("sealgate.abort", None)
         certificate = origin.client.certificate
-        if certificate is None or not certificate.revocation_key:
+        if certificate is None or not certificate.refused_by:
             return self._call(Facts(origin.client, method, host, target, length), environ, start_response)
         facts = Facts(origin.client, method, host, target, length)
         return self._watch(
-            certificate.revocation_key,
-            _Watched(abort, partial(self._note, REVOKED, facts, environ)),
+            certificate.refused_by,
+            _Watched(abort, partial(self._cut_off, facts, environ)),
             facts,
             environ,
             start_response,
         )
 
     def _watch(
-        self, key: bytes, watched: _Watched, facts: Facts, environ: Environ, start_response: StartResponse
+        self,
+        keys: tuple[bytes, ...],
+        watched: _Watched,
+        facts: Facts,
+        environ: Environ,
+        start_response: StartResponse,
     ) -> Iterable[bytes]:
         """Call the app for a client who may be revoked before the exchange ends."""
-        mark = self._under_way.enter(key, watched.end)
+        mark = self._under_way.enter(keys, watched.end)
         leave = partial(self._under_way.leave, mark)
         try:
             response = self._call(facts, environ, start_response)
@@ -136,7 +141,9 @@ class Guard:
             if watched.abortable:
                 raise CutOff
             gone = CutOff()
-            return _answered(REVOKED, environ, partial(start_response, exc_info=(CutOff, gone, None)))
+            return _answered(
+                self._why(facts), environ, partial(start_response, exc_info=(CutOff, gone, None))
+            )
         if isinstance(response, list) and not watched.abortable:
             if sum(map(len, response)) <= PIECE:  # complete, and on its way at once
                 leave()
@@ -189,6 +196,13 @@ class Guard:
             file.close()
             return response
         return ClosingBody(response, file)
+
+    def _why(self, facts: Facts) -> Deny:
+        return self._judge.revoked(facts.client) or REVOKED
+
+    def _cut_off(self, facts: Facts, environ: Environ) -> None:
+        """Into the log: an exchange was ended."""
+        self._note(self._why(facts), facts, environ)
 
     def _refuse(
         self, deny: Deny, facts: Facts | None, environ: Environ, start_response: StartResponse

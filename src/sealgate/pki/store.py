@@ -107,6 +107,14 @@ _MIGRATIONS = (
         PRIMARY KEY (issuer_key, serial)
     ) STRICT;
     """,
+    # Certificates of other people's authorities that are kept out here.
+    """
+    CREATE TABLE blocked (
+        fingerprint TEXT PRIMARY KEY,
+        at          TEXT NOT NULL,
+        note        TEXT NOT NULL
+    ) STRICT;
+    """,
 )
 """Each entry brings the schema one version further; entries are only ever appended."""
 

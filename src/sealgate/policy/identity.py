@@ -18,6 +18,7 @@ __all__ = [
     "PREFIX",
     "PROOF",
     "VERIFIED",
+    "blocked_key",
     "lapsed_key",
     "membership_key",
     "revocation_key",
@@ -56,6 +57,15 @@ def revocation_key(issuer_key: bytes, serial: int) -> bytes:
         serial: of the certificate.
     """
     return sha256(issuer_key + serial.to_bytes((serial.bit_length() + 7) // 8 or 1, "big")).digest()[:16]
+
+
+def blocked_key(fingerprint: str) -> bytes:
+    """By what a blocked certificate of somebody else's authority is known.
+
+    Args:
+        fingerprint: SHA-256, lower-case hex.
+    """
+    return sha256(b"blocked\0" + bytes.fromhex(fingerprint)).digest()[:16]
 
 
 def lapsed_key(authority: str) -> bytes:

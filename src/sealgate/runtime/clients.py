@@ -24,6 +24,7 @@ from sealgate.guard.under_way import LOOK_SECONDS
 from sealgate.pki.clients.office import canaries
 from sealgate.pki.clients.orders import carry_out
 from sealgate.pki.keys import generate, spki, to_pem
+from sealgate.policy.identity import blocked_key
 from sealgate.policy.model import Endpoint
 from sealgate.runtime.site import Site
 from sealgate.runtime.standing import Standing
@@ -72,16 +73,24 @@ class Clients:
             # At once, whatever becomes of the list: the next request of who is revoked is refused.
             standing.publication.shut(answer.get("revoked", ()))
             standing.publication.given(answer.get("issued", ()))
-            if "released" in answer:
+            if "blocked" in answer:
+                marks = (blocked_key(one["fingerprint_sha256"]) for one in answer["blocked"])
+                standing.publication.shut((), *marks)
+                shut = time.monotonic()
+                await asyncio.sleep(max(0.0, shut + 2 * LOOK_SECONDS - time.monotonic()))
+                answer["doors"] = {"open_connections": True}
+            if "released" in answer or "unblocked" in answer:
                 await asyncio.to_thread(standing.publication.released, standing.site.loaded)
             if order.get("order") in _CHANGES_LIST:
                 answer["doors"] = await self._published(standing.site)
-                self._note(answer)
+            self._note(answer)
         return answer
 
     def _note(self, answer: Mapping[str, Any]) -> None:
-        for what in ("revoked", "released"):
-            serials = ", ".join(one["serial"] for one in answer.get(what, ()))
+        for what in ("revoked", "released", "blocked", "unblocked"):
+            serials = ", ".join(
+                one.get("serial") or one["fingerprint_sha256"] for one in answer.get(what, ())
+            )
             if serials:
                 self._say(f"client certificate {what}: {serials}")
 

@@ -27,12 +27,13 @@ from sealgate.pki.client_trust import (
     in_force,
     write_lists,
 )
+from sealgate.pki.clients.blocks import blocked
 from sealgate.pki.clients.office import membership_keys, revocation_keys, write_list
 from sealgate.pki.live import LiveCertificate, LiveDirectory
 from sealgate.pki.revocations import Revocations
 from sealgate.pki.server import ensure_server_certificate
 from sealgate.pki.state import State
-from sealgate.policy.identity import lapsed_key, membership_key, revocation_key
+from sealgate.policy.identity import blocked_key, lapsed_key, membership_key, revocation_key
 from sealgate.policy.load import Loaded
 from sealgate.policy.model import Policy
 from sealgate.runtime.site import Site
@@ -160,6 +161,7 @@ class Publication:
             keys |= dict.fromkeys(membership_keys(self._state, system_clock))
         for one in self._in_force:
             keys |= dict.fromkeys(one.keys())
+        keys |= dict.fromkeys(blocked_key(one.fingerprint) for one in blocked(self._state))
         now = system_clock()
         lapsed = frozenset(one.name for one in self._in_force if one.lapsed(now))
         keys |= dict.fromkeys(map(lapsed_key, lapsed))
@@ -190,7 +192,7 @@ class Publication:
         self._listed = True
 
     def released(self, loaded: Loaded) -> None:
-        """A hold was taken back: who was refused is let in again."""
+        """A hold, or a block, was taken back: who was refused is let in again."""
         self._revoke(loaded)
 
     def materials_back(self, before: Site) -> None:

@@ -7,6 +7,8 @@ An order is plain data, as it travels over the control socket; keys in it are pu
     {"order": "client-renew", "which": "alice", "spki": base64, "own_key": true}
     {"order": "client-revoke", "which": "alice", "reason": "key-compromise"}
     {"order": "client-release", "which": "alice"}
+    {"order": "client-block", "which": "4f0c...", "note": "stolen"}
+    {"order": "client-unblock", "which": "4f0c..."}
 """
 
 from __future__ import annotations
@@ -18,15 +20,25 @@ from typing import Any
 
 from sealgate._system.clock import Clock
 from sealgate.errors import UsageError
+from sealgate.pki.clients.blocks import block, unblock
 from sealgate.pki.clients.naming import Asked
 from sealgate.pki.clients.office import Application, Issued, issue, release, renew, revoke
-from sealgate.pki.clients.register import Held
+from sealgate.pki.clients.register import Blocked, Held
 from sealgate.pki.state import State
 from sealgate.policy.model import Policy
 
 __all__ = ["ORDERS", "application", "carry_out"]
 
-ORDERS = frozenset({"client-issue", "client-renew", "client-revoke", "client-release"})
+ORDERS = frozenset(
+    {
+        "client-issue",
+        "client-renew",
+        "client-revoke",
+        "client-release",
+        "client-block",
+        "client-unblock",
+    }
+)
 
 
 def application(asked: Asked, spki: bytes, *, own_key: bool = True) -> dict[str, Any]:
@@ -56,6 +68,11 @@ def carry_out(order: Mapping[str, Any], *, state: State, policy: Policy, clock: 
             return {"revoked": [_told(one) for one in revoke(state, which, str(order.get("reason")), clock)]}
         case "client-release":
             return {"released": [_told(one) for one in release(state, which, clock)]}
+        case "client-block":
+            note = str(order.get("note", ""))
+            return {"blocked": [_kept_out(block(state, policy, which, note, clock))]}
+        case "client-unblock":
+            return {"unblocked": [_kept_out(unblock(state, which, clock))]}
         case other:
             raise UsageError(
                 "order-unknown", f"there is no order {other!a}", "use one version of Sealgate everywhere"
@@ -89,6 +106,10 @@ def _answer(issued: list[Issued | None]) -> dict[str, Any]:
         "issuer": first.chain.removeprefix(first.held.pem) if first else "",
         "root": first.root if first else "",
     }
+
+
+def _kept_out(one: Blocked) -> dict[str, Any]:
+    return {"fingerprint_sha256": one.fingerprint, "at": one.at.isoformat(), "note": one.note}
 
 
 def _told(held: Held) -> dict[str, Any]:

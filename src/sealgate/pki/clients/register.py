@@ -18,7 +18,7 @@ from sealgate.pki.clients.naming import Asked, folded
 from sealgate.pki.inspect import fingerprint, issuer_key_hash, pem_of, serial_text
 from sealgate.pki.store import Store
 
-__all__ = ["HOLD", "REASONS", "Held", "Register", "Signed"]
+__all__ = ["HOLD", "REASONS", "Blocked", "Held", "Register", "Signed"]
 
 HOLD = "certificate-hold"
 _TOLD_EACH = 16  # of more at once there is one event
@@ -90,6 +90,21 @@ class Held:
         if self.revoked_at is not None:
             return "on hold" if self.reason == HOLD else "revoked"
         return "expired" if now > self.not_after else "valid"
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """A certificate of somebody else's authority that is kept out.
+
+    Attributes:
+        fingerprint: SHA-256, lower-case hex.
+        at: since when.
+        note: why, for people.
+    """
+
+    fingerprint: str
+    at: datetime
+    note: str
 
 
 def _held(row: Sequence[object]) -> Held:
@@ -266,6 +281,33 @@ class Register:
                 (issuer_key, _iso(since)),
             ).fetchall()
         return [(serial, tuple(json.loads(groups))) for serial, groups in rows]
+
+    def block(self, one: Blocked) -> None:
+        """Keep one out; the note of one that is, is replaced."""
+        with self._store.writing() as connection:
+            connection.execute(
+                "INSERT INTO blocked VALUES (?,?,?)"
+                " ON CONFLICT (fingerprint) DO UPDATE SET note=excluded.note",
+                (one.fingerprint, _iso(one.at), one.note),
+            )
+            _event(connection, "client-blocked", one.fingerprint, {"note": one.note}, one.at)
+
+    def unblock(self, fingerprint: str, now: datetime) -> Blocked | None:
+        """Keep one out no longer; None: it was not."""
+        found = next((one for one in self.blocked() if one.fingerprint == fingerprint), None)
+        if found is not None:
+            with self._store.writing() as connection:
+                connection.execute("DELETE FROM blocked WHERE fingerprint=?", (fingerprint,))
+                _event(connection, "client-unblocked", fingerprint, {}, now)
+        return found
+
+    def blocked(self) -> list[Blocked]:
+        """All that are kept out, the latest first."""
+        with self._store.reading() as connection:
+            rows = connection.execute(
+                "SELECT fingerprint, at, note FROM blocked ORDER BY at DESC, fingerprint"
+            ).fetchall()
+        return [Blocked(mark, datetime.fromisoformat(at), note) for mark, at, note in rows]
 
     def list_number(self, issuer_key: str) -> int:
         """The highest number that a list of this issuer had; 0: there was none."""
