@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -140,3 +141,65 @@ def test_without_memory_counting_goes_nowhere() -> None:
     row = Row()
     row.answered(200, 5)
     row.denied("bad-request")
+
+
+_HOLDS_ONE = """
+import subprocess
+import sys
+from sealgate.engines.counts import Row
+row = Row(int(sys.argv[1]), 1)
+row.open(are=True)
+print("open", flush=True)
+for line in sys.stdin:
+    row.obeyed(int(line)) if line.strip() != "over" else row.open(are=False)
+    print("done", flush=True)
+"""
+
+
+def test_who_has_not_obeyed_is_named_as_long_as_he_lives(memory: int) -> None:
+    table = Table(memory)
+    words = [sys.executable, "-c", _HOLDS_ONE, str(memory)]
+    process = subprocess.Popen(
+        words, pass_fds=(memory,), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+
+    def told(line: str) -> tuple[int, ...]:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "done\n"
+        return table.behind(7)
+
+    try:
+        assert process.stdout.readline() == "open\n"
+        assert table.behind(7) == (process.pid,)
+        assert told("6") == (process.pid,)
+        assert told("7") == ()
+        assert table.behind(8) == (process.pid,)
+        assert told("over") == ()
+        assert table.behind(8) == ()
+    finally:
+        process.kill()
+        process.wait(20)
+        process.stdin.close()
+        process.stdout.close()
+
+
+def test_who_was_killed_is_not_waited_for(memory: int) -> None:
+    table = Table(memory)
+    words = [sys.executable, "-c", _HOLDS_ONE, str(memory)]
+    with subprocess.Popen(
+        words, pass_fds=(memory,), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert table.behind(1) == (process.pid,)
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert table.behind(1) == (), "a zombie ends nothing any more"
+    assert table.behind(1) == ()
+    Row(memory, 1)._numbers[-2] = (1 << 64) - 1
+    assert table.behind(1) == (), "nor a lie"

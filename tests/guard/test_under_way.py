@@ -99,6 +99,70 @@ def test_nobody_looks_where_nothing_is_under_way(monkeypatch: pytest.MonkeyPatch
         revoked.clear()
 
 
+class Heard:
+    """Who waits."""
+
+    def __init__(self) -> None:
+        self.are: list[bool] = []
+        self.upto = -1
+
+    def open(self, *, are: bool) -> None:
+        self.are.append(are)
+
+    def obeyed(self, generation: int) -> None:
+        self.upto = generation
+
+
+class Generations(set[bytes]):
+    """The revoked, as a table that says how often it changed."""
+
+    generation = 0
+
+    def revoke(self, key: bytes) -> None:
+        self.add(key)
+        self.generation += 1
+
+
+def test_what_was_obeyed_is_told_after_it_was_done() -> None:
+    revoked, heard, ended = Generations(), Heard(), threading.Event()
+    open_ = UnderWay(revoked, heard)
+    slow = threading.Event()
+
+    def end() -> None:
+        slow.wait(20)
+        ended.set()
+
+    open_.enter((KEY,), end)
+    assert heard.are == [True]
+    until(lambda: heard.upto == 0)
+    revoked.revoke(KEY)
+    time.sleep(3 * LOOK_SECONDS)
+    assert heard.upto == 0, "it is not done"
+    slow.set()
+    until(lambda: heard.upto == 1)
+    assert ended.is_set()
+
+
+def test_who_was_revoked_before_he_was_known_waits_for_no_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look that obeyed it came before: nobody would look for this one until the next."""
+    monkeypatch.setattr(under_way, "LOOK_SECONDS", 3600.0)
+    ended: list[bytes] = []
+    open_ = UnderWay({KEY}, Heard())
+    open_.enter((b"other", KEY), lambda: ended.append(KEY))
+    assert ended == [KEY]
+    assert len(open_) == 0
+
+
+def test_nobody_is_waited_for_where_nothing_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_way, "_QUIET_SECONDS", 0.0)
+    heard = Heard()
+    open_ = UnderWay(Generations(), heard)
+    for _ in range(3):
+        open_.leave(open_.enter((KEY,), lambda: None))
+        until(lambda: not open_._watching and not heard.are[-1])
+    assert heard.are == [True, False] * 3
+
+
 def test_one_line_is_enough_for_the_log() -> None:
     def record(message: str, error: BaseException | None = None) -> logging.LogRecord:
         told = (type(error), error, None) if error else None

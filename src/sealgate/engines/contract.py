@@ -26,6 +26,7 @@ __all__ = [
     "Driver",
     "Enforcer",
     "Engine",
+    "Obeying",
     "Program",
     "Refusal",
     "enforced",
@@ -167,6 +168,18 @@ class Counting(Protocol):
 
         Raises:
             EngineError: it does not answer.
+        """
+
+
+@runtime_checkable
+class Obeying(Protocol):
+    """A driver whose engine runs the app, and the guard with it, in processes of its own."""
+
+    def behind(self, generation: int) -> tuple[int, ...]:
+        """Processes that have exchanges under way, and have not yet ended those of the revoked.
+
+        Args:
+            generation: of the table of the revoked.
         """
 
 

@@ -8,6 +8,9 @@ sealing), so a process that was taken over can tell lies about what it counts, a
 shrinks is such a lie: the highest that was seen counts. Numbers wrap at 2^64, so that a full one, which only
 a liar can have written, stops nobody.
 
+Two numbers of a row say something else: who it is, as long as he has exchanges under way that a revocation
+may end, and up to which generation of the revoked he has ended them (``guard/under_way.py``).
+
 Threads: ``numbers[at] = numbers[at] + 1 & _FULL`` with ``at`` known is read and written without a call in
 between, and CPython changes threads at calls and jumps only. A test counts in several threads at once.
 """
@@ -19,6 +22,7 @@ import mmap
 import os
 import struct
 from bisect import bisect_left
+from pathlib import Path
 
 from sealgate.policy.problems import PROBLEMS
 
@@ -38,7 +42,9 @@ _LIMITS = tuple(round(bound * 1e9) for bound in BOUNDS)
 _SUM = len(BOUNDS) + 1
 _CLASSES = _SUM + 1  # 0xx to 9xx: what an app may say
 _DENIALS = _CLASSES + 10
-_WIDTH = _DENIALS + len(_CODES)
+_OPEN = _DENIALS + len(_CODES)
+_OBEYED = _OPEN + 1
+_WIDTH = _OBEYED + 1
 _NUMBER = struct.calcsize("=Q")
 _FULL = (1 << 64) - 1
 _MOST = (1 << 63) - 1  # nanoseconds of 292 years
@@ -97,6 +103,14 @@ class Row:
             numbers, at = self._numbers, _DENIALS + code
             numbers[at] = numbers[at] + 1 & _FULL
 
+    def open(self, *, are: bool) -> None:
+        """There may be exchanges of clients under way in this process; or there are none."""
+        self._numbers[_OPEN] = os.getpid() if are else 0
+
+    def obeyed(self, generation: int) -> None:
+        """Those of clients who were revoked up to this generation have been told to end."""
+        self._numbers[_OBEYED] = generation & _FULL
+
 
 class Table:
     """All processes', to be read.
@@ -119,6 +133,21 @@ class Table:
         sums = (min(sum(numbers[column::_WIDTH]), _MOST) for column in range(_WIDTH))
         self._seen = [max(before, now) for before, now in zip(self._seen, sums, strict=True)]
         return list(self._seen)
+
+    def behind(self, generation: int) -> tuple[int, ...]:
+        """Processes that have exchanges under way and have not obeyed this generation of the revoked yet."""
+        numbers = self._format.unpack_from(self._memory)
+        pairs = zip(numbers[_OPEN::_WIDTH], numbers[_OBEYED::_WIDTH], strict=True)
+        return tuple(pid for pid, obeyed in pairs if pid and obeyed < generation and _lives(pid))
+
+
+def _lives(pid: int) -> bool:
+    """Whoever was killed has ended all of his, and cannot say so."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state not in {b"Z", b"X"}
 
 
 def bound_names() -> tuple[str, ...]:

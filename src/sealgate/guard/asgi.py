@@ -20,7 +20,7 @@ from sealgate.guard.headers import is_spoofable
 from sealgate.guard.judge import Judge
 from sealgate.guard.log import denial, to_stderr
 from sealgate.guard.problems import answer
-from sealgate.guard.under_way import PIECE, CutOff, UnderWay
+from sealgate.guard.under_way import PIECE, CutOff, Told, UnderWay
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -66,9 +66,10 @@ class Guard:
         log: Log = to_stderr,
         *,
         revoked: Revoked = (),
+        told: Told | None = None,
     ) -> None:
         self._app = app
-        self._revoked, self._under_way = revoked, UnderWay(revoked)
+        self._revoked, self._under_way = revoked, UnderWay(revoked, told)
         self._judge = Judge(compiled, revoked)
         self._source = source
         self._log = log

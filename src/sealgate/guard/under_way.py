@@ -13,12 +13,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from sealgate.guard.judge import Revoked
 
-__all__ = ["LOOK_SECONDS", "PIECE", "CutOff", "UnderWay", "quiet"]
+__all__ = ["LOOK_SECONDS", "PIECE", "CutOff", "Told", "UnderWay", "quiet"]
 
 LOOK_SECONDS = 0.1
 PIECE = 64 * 1024
@@ -41,15 +41,26 @@ def quiet(record: logging.LogRecord) -> bool:
     return f"{CutOff.__name__}: [Errno" not in record.getMessage()
 
 
+class Told(Protocol):
+    """Who waits for the exchanges of the revoked to end (``engines/counts.Row``)."""
+
+    def open(self, *, are: bool) -> None:
+        """There may be some under way; or there are none."""
+
+    def obeyed(self, generation: int) -> None:
+        """Those of who was revoked up to this generation of the table have been told to end."""
+
+
 class UnderWay:
     """Those of one process.
 
     Args:
         revoked: clients.
+        told: who waits; None: nobody.
     """
 
-    def __init__(self, revoked: Revoked) -> None:
-        self._revoked = revoked
+    def __init__(self, revoked: Revoked, told: Told | None = None) -> None:
+        self._revoked, self._told = revoked, told
         self._open: dict[object, tuple[tuple[bytes, ...], Callable[[], None]]] = {}
         self._lock = threading.Lock()
         self._watching = False
@@ -69,6 +80,9 @@ class UnderWay:
         self._open[mark] = (keys, end)
         if not self._watching:
             self._watch()
+        # Who was revoked since he was judged: the look that has just obeyed it did not know this one.
+        if any(key in self._revoked for key in keys):
+            self._end_one(mark, end)
         return mark
 
     def leave(self, mark: object) -> None:
@@ -80,6 +94,7 @@ class UnderWay:
             if self._watching:
                 return
             self._watching = True
+            self._say(are=True)
         threading.Thread(target=self._look, name="sealgate-under-way", daemon=True).start()
 
     def _look(self) -> None:
@@ -87,13 +102,22 @@ class UnderWay:
         while True:
             time.sleep(LOOK_SECONDS)
             now = time.monotonic()
+            # Before the look: later ones are for the next.
+            generation = getattr(self._revoked, "generation", 0)
             if self._open:
                 quiet = now
                 self._end()
-            elif now - quiet > _QUIET_SECONDS:
+            if self._told is not None:
+                self._told.obeyed(generation)
+            if self._open:
+                continue
+            if now - quiet > _QUIET_SECONDS:
                 with self._lock:
                     self._watching = False
                 if not self._open:
+                    with self._lock:
+                        if not self._watching:
+                            self._say(are=False)
                     return
                 with self._lock:  # one came at the last moment, and may have seen a thread that was going
                     if self._watching:
@@ -104,6 +128,13 @@ class UnderWay:
         """Whether anything was revoked is not asked: to look at those few costs less than to be wrong."""
         for mark, (keys, end) in list(self._open.items()):
             if any(key in self._revoked for key in keys):
-                self.leave(mark)
-                with contextlib.suppress(Exception):  # one that cannot be ended must not save the others
-                    end()
+                self._end_one(mark, end)
+
+    def _end_one(self, mark: object, end: Callable[[], None]) -> None:
+        self.leave(mark)
+        with contextlib.suppress(Exception):  # one that cannot be ended must not save the others
+            end()
+
+    def _say(self, *, are: bool) -> None:
+        if self._told is not None:
+            self._told.open(are=are)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,7 +20,6 @@ from typing import Any
 from sealgate._system.clock import system_clock
 from sealgate.engines.canary import Kept, Verdict, shown
 from sealgate.errors import NotObserved
-from sealgate.guard.under_way import LOOK_SECONDS
 from sealgate.pki.clients.office import canaries
 from sealgate.pki.clients.orders import carry_out
 from sealgate.pki.keys import generate, spki, to_pem
@@ -32,6 +31,7 @@ from sealgate.runtime.standing import Standing
 __all__ = ["Clients"]
 
 _SEEN = 10.0
+_OBEYED = 5.0
 _POLL = 0.02
 _CHANGES_LIST = frozenset({"client-revoke", "client-release"})
 
@@ -76,8 +76,7 @@ class Clients:
             if "blocked" in answer:
                 marks = (blocked_key(one["fingerprint_sha256"]) for one in answer["blocked"])
                 standing.publication.shut((), *marks)
-                shut = time.monotonic()
-                await asyncio.sleep(max(0.0, shut + 2 * LOOK_SECONDS - time.monotonic()))
+                await self._until_obeyed()
                 answer["doors"] = {"open_connections": True}
             if "released" in answer or "unblocked" in answer:
                 await asyncio.to_thread(standing.publication.released, standing.site.loaded)
@@ -106,7 +105,6 @@ class Clients:
         opened = await asyncio.to_thread(self._opened, site, made)
         try:
             standing.publication.shut((), made.key)
-            shut = time.monotonic()
             await asyncio.to_thread(publish)
             await standing.refresh()
             end = time.monotonic() + _SEEN
@@ -115,8 +113,7 @@ class Clients:
             for endpoint, kept in opened.items():
                 if (verdict := await asyncio.to_thread(kept.ask)) is not Verdict.REFUSED:
                     raise _still_open(endpoint, verdict)
-            # Exchanges that are under way: there is no canary for those.
-            await asyncio.sleep(max(0.0, shut + 2 * LOOK_SECONDS - time.monotonic()))
+            await self._until_obeyed()
         finally:
             for kept in opened.values():
                 kept.close()
@@ -126,6 +123,19 @@ class Clients:
             "open_connections": bool(site.policy.site.app),
             "seconds": round(time.monotonic() - began, 3),
         }
+
+    async def _until_obeyed(self) -> None:
+        """What is under way has no canary: each process says itself that it has ended whose it must.
+
+        Raises:
+            NotObserved: ``revoked-not-shut``.
+        """
+        generation = self._standing.publication.revocations.generation
+        end = time.monotonic() + _OBEYED
+        while behind := self._standing.behind(generation):
+            if time.monotonic() > end:
+                raise _not_obeyed(behind)
+            await asyncio.sleep(_POLL)
 
     def _opened(self, site: Site, made: _Canaries) -> dict[Endpoint, Kept]:
         """With the one that is revoked, while it still counts; none where no guard of ours stands behind."""
@@ -162,6 +172,17 @@ class Clients:
             if time.monotonic() > end:
                 raise _open(endpoint, revoked, good)
             await asyncio.sleep(_POLL)
+
+
+def _not_obeyed(behind: Sequence[int]) -> NotObserved:
+    pids = ", ".join(map(str, behind))
+    return NotObserved(
+        "revoked-not-shut",
+        "the revocation stands in the store and for each new request, but what was under way was not seen to"
+        f" end in process {pids}, which does not answer",
+        f"end it with: kill -9 {' '.join(map(str, behind))}; another one is started in its place",
+        processes=list(behind),
+    )
 
 
 def _still_open(endpoint: Endpoint, verdict: Verdict) -> NotObserved:

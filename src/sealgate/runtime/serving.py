@@ -89,12 +89,12 @@ def serve(  # noqa: PLR0913 - each is another part's affair
     holder = ((None, shared), None)
     log = counted_log(counts.denied)
     if interface == "wsgi":
-        guarded: Any = WsgiGuard(app, compiled, source, log, revoked=revoked)
+        guarded: Any = WsgiGuard(app, compiled, source, log, revoked=revoked, told=counts)
         _call_by(Caller(guarded, threads, counts.answered))
         ready()
         MPServer._spawn_wsgi_worker(*_arguments(guarded, holder, threads))  # noqa: SLF001 - see above
         return
-    guard = AsgiGuard(app, compiled, source, log, revoked=revoked)
+    guard = AsgiGuard(app, compiled, source, log, revoked=revoked, told=counts)
     guarded = _Outermost(guard, counts, ready, failed)
     MPServer._spawn_asgi_lifespan_worker(*_arguments(guarded, holder, 1))  # noqa: SLF001 - see above
 

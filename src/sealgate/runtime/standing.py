@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sealgate.engines.challenges import Challenges
-from sealgate.engines.contract import Driver, Engine, Program
+from sealgate.engines.contract import Driver, Engine, Obeying, Program
 from sealgate.engines.facts import AppFacts, Backend, RenderFacts, Worker
 from sealgate.errors import EngineError, PolicyError
 from sealgate.pki.state import State
@@ -85,6 +85,13 @@ class Standing:
     reloaded: asyncio.Event = field(default_factory=asyncio.Event)
     after_reload: list[Callable[[], None]] = field(default_factory=list)
     authorities_changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def behind(self, generation: int) -> tuple[int, ...]:
+        """Processes that have not yet ended what is under way of clients revoked up to this generation."""
+        own = (pid for worker in self.running() for pid in worker.counts.behind(generation))
+        driver: object = self.engine
+        inside = driver.behind(generation) if isinstance(driver, Obeying) else ()
+        return (*own, *inside)
 
     @property
     def site(self) -> Site:

@@ -124,7 +124,7 @@ class Worker:
         counts = Row(orders.counts, orders.place)
         revoked = Revoked(orders.revocations) if orders.revocations >= 0 else ()
         told = source("inside", clients=clients, compiled=compiled, given=revoked)
-        self._guard = Guard(app, compiled, told, counted_log(counts.denied), revoked=revoked)
+        self._guard = Guard(app, compiled, told, counted_log(counts.denied), revoked=revoked, told=counts)
         hsts = Hsts(settings.hsts, settings.hsts_local)
         self._house = House(self._guard, settings, hsts, Journal(), counts, _suites(context))
         self._announced = _Announced(self._guard)

@@ -231,6 +231,10 @@ class Instance:
         """What all workers have counted that there were; see `Counting`."""
         return counters_of(self._counts.read(), "server_seconds")
 
+    def behind(self, generation: int) -> tuple[int, ...]:
+        """Which workers have not ended the exchanges of the revoked yet; see `Obeying`."""
+        return self._counts.behind(generation)
+
     async def drain(self, seconds: float) -> bool:
         """Accept no more; true if all that was under way came to its end in time."""
         before, self._sockets = self._sockets, {}

@@ -81,7 +81,7 @@ class Plan:
         """The access log of this process."""
         return Journal() if self.journal else None
 
-    def guarded(self, app: Callable[..., Any], denied: Callable[[str], None]) -> Guard:
+    def guarded(self, app: Callable[..., Any], counts: Row) -> Guard:
         """The app behind the guard, by the policy published now.
 
         Raises:
@@ -90,8 +90,8 @@ class Plan:
         compiled = self.compiled or Compiled.from_json(Path(self.orders.guard).read_bytes())
         revoked = Revoked(self.revocations) if self.revocations >= 0 else ()
         told = source("inside", clients=self.orders.tls.clients != "off", compiled=compiled, given=revoked)
-        log = counted_log(denied)
-        return Guard(app, compiled, told, log, revoked=revoked, spool_directory=self.folder)
+        log = counted_log(counts.denied)
+        return Guard(app, compiled, told, log, revoked=revoked, told=counts, spool_directory=self.folder)
 
 
 def _say(text: str) -> None:

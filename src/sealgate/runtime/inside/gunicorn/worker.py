@@ -111,7 +111,7 @@ class Worker(Answering):
                 raise AppError("app-not-callable", fact, "use the engine uvicorn or envoy")
             if self.plan.compiled is not None:  # else it was loaded by us, and introduced
                 introduce(self.wsgi)
-            self.wsgi = self.plan.guarded(self.wsgi, self._counts.denied)
+            self.wsgi = self.plan.guarded(self.wsgi, self._counts)
         except SealgateError as error:
             self._give_up(error)
 
