@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sealgate.cli import _installed
 from tests.live.served import EXAMPLES, Served, serve
 
 Serve = Callable[..., Served]
@@ -65,3 +66,9 @@ def orders_async(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("orders_async")
     with serve(folder, app="orders_async:app", app_folder=EXAMPLES, limits={"body": "32MiB"}) as served:
         yield served
+
+
+@pytest.fixture
+def unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands in the place of our site was written after it was asked for."""
+    monkeypatch.setattr(_installed, "in_our_place", lambda *_: ())

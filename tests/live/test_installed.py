@@ -331,6 +331,7 @@ OTHER_SITE = {
 }
 
 
+@pytest.mark.usefixtures("unasked")
 def test_what_differs_is_undone(site: Installed) -> None:
     """Another site of the user's answers where ours shall: file, line and certificate are as they were."""
     assert call(site, "apply", "--yes") == 0
@@ -364,8 +365,7 @@ def test_what_the_server_refuses_changes_nothing(site: Installed) -> None:
         done = site.sealgate("apply", "--yes")
         assert done.returncode == 3
         assert "engine-refused" in done.stderr
-        assert site.main.read_bytes() == before
-        assert not site.own.exists()
+        assert (site.main.read_bytes(), site.own.exists()) == (before, False)
         assert sorted(path.name for path in site.main.parent.iterdir() if "sealgate" in path.name) == []
     finally:
         broken.unlink()
@@ -579,6 +579,7 @@ def test_killed_at_every_step(site: Installed, what: str) -> None:
         assert site.main.read_bytes() == before, f"killed at {steps[number]}"
 
 
+@pytest.mark.usefixtures("unasked")
 def test_a_change_that_fails_after_one_that_was_broken_off(site: Installed) -> None:
     """Back to what was last seen to be served: nothing, not to what nobody ever saw."""
     before = site.main.read_bytes()
@@ -593,8 +594,7 @@ def test_a_change_that_fails_after_one_that_was_broken_off(site: Installed) -> N
     try:
         with server_of(site) as server, pytest.raises(NotObserved, match="apply-not-observed"):
             apply_to(server, seconds=4)
-        assert site.main.read_bytes() == before
-        assert not site.own.exists()
+        assert (site.main.read_bytes(), site.own.exists()) == (before, False)
     finally:
         other.unlink()
     assert site.answers()

@@ -26,11 +26,11 @@ from sealgate.engines.installed.contract import (
     included_ids,
 )
 from sealgate.engines.installed.decide import Act, Disk, acts, rollback_to
-from sealgate.engines.installed.inherits import Inherited, inherits, refuse
+from sealgate.engines.installed.inherits import Inherited, in_our_place, inherits, refuse
 from sealgate.engines.installed.journal import Journal, Record, Version
 from sealgate.engines.installed.look import look
 from sealgate.engines.installed.process import Master
-from sealgate.engines.installed.running import master, not_running
+from sealgate.engines.installed.running import command_line, master, not_running
 from sealgate.engines.installed.site import Wanted, applied, doubtful, folder, free_addresses, wanted
 from sealgate.engines.installed.swap import locked
 from sealgate.engines.installed.trial import Trial, trial
@@ -135,7 +135,18 @@ class Server:
             PolicyError: ``engine-cannot``.
             UsageError: ``server-config-unreadable``.
         """
-        return inherits(self.place, self.wanted().content)
+        return self.inherited_by(self.wanted().content)
+
+    def inherited_by(self, content: bytes) -> tuple[Inherited, ...]:
+        """The same for our file as it is, or was.
+
+        Raises:
+            UsageError: ``server-config-unreadable``.
+        """
+        argv = command_line(self.pid) if self.pid else ()
+        listen, names = self.policy.listen, self.policy.site.names
+        beside = in_our_place(self.place, content, listen.https + listen.http, names)
+        return (*inherits(self.place, content, argv), *beside)
 
     def promises(self) -> tuple[Capability, ...]:
         """Who enforces what.

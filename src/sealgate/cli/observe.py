@@ -64,7 +64,6 @@ def _drift(server: Server) -> list[Drift]:
         known_versions,
         seen_drift,
     )
-    from sealgate.engines.installed.inherits import inherits
     from sealgate.engines.installed.look import look
     from sealgate.engines.installed.process import check
     from sealgate.engines.installed.running import not_running
@@ -84,7 +83,7 @@ def _drift(server: Server) -> list[Drift]:
         check(place, place.main)
     except EngineRefused as error:
         found.append(Drift("server-refuses", f"{error.fact}: it would not start again", "put that right"))
-    found += inherited_drift(inherits(place, gather(place).own or standing))
+    found += inherited_drift(server.inherited_by(gather(place).own or standing))
     if not server.pid:
         found.append(Drift("server-down", not_running(place, server.master).fact, "start it"))
     differences = look(expected, live_fingerprint(expected.chain))

@@ -17,7 +17,8 @@ from tests.engines.installed.test_included_files import CASES, facts
 
 def place(folder: Path, http: str, kind: str = "nginx") -> Place:
     main = folder / "main.conf"
-    here = Place(included(kind), Program(Path("/x"), "1.22.1", pinned=False), main, folder / "state")
+    alone = replace(included(kind), sources=None)  # no server runs here that could be asked
+    here = Place(alone, Program(Path("/x"), "1.22.1", pinned=False), main, folder / "state")
     main.write_text(f'http {{\n    include "{here.own}";\n{http}\n}}\n')
     return here
 

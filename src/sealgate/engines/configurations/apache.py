@@ -3,7 +3,8 @@ r"""Apache's configuration as directives. No library reads it; its syntax is one
 What httpd does, followed here: names without case, ``\`` at the end of a line goes on in the next,
 comments are whole lines, ``<Section>`` to ``</Section>``, ``Include`` of files, patterns and folders
 relative to ``ServerRoot``, ``Define``. What only httpd can know is taken as there: ``IfModule``,
-``IfDefine`` and ``IfVersion`` are read as if their condition held.
+``IfDefine`` and ``IfVersion`` are read as if their condition held. So a variable that is defined under a
+condition, twice, or taken back has no value here: it stays as it is written, and nobody knows what it means.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _DEEPEST = 30
 _MOST_DIRECTIVES = 100_000
 _CONDITIONS = frozenset({"ifmodule", "ifdefine", "ifversion", "iffile", "ifdirective", "ifsection"})
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"?|\'((?:[^\'\\]|\\.)*)\'?|(\S+)')
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_VARIABLE = re.compile(r"\$\{([^{}]+)\}")
 
 
 def read_apache(main: str, library: Library) -> Configuration:
@@ -59,6 +60,7 @@ class _Reading:
     root: str
     unread: list[Unread] = field(default_factory=list)
     defined: dict[str, str] = field(default_factory=dict)
+    doubtful: set[str] = field(default_factory=set)
     stack: list[_Section] = field(default_factory=lambda: [_Section("", (), "", 0)])
     files: int = 0
     count: int = 0
@@ -116,10 +118,15 @@ class _Reading:
             self.stack[-1].inside.append(Directive(keyword, args, name, line))
 
     def _remember(self, keyword: str, args: tuple[str, ...]) -> None:
+        perhaps = any(section.name in _CONDITIONS for section in self.stack)
         if keyword == "serverroot" and args:
-            self.root = args[0]
-        if keyword == "define" and args:
-            self.defined[args[0]] = args[1] if len(args) > 1 else ""
+            self.root = "${ServerRoot}" if perhaps and self.root != args[0] else args[0]
+        if keyword in {"define", "undefine"} and args:
+            value = args[1] if len(args) > 1 else ""
+            same = keyword == "define" and self.defined.get(args[0], value) == value and not perhaps
+            if not same or args[0] in self.doubtful:
+                self.doubtful.add(args[0])
+            self.defined[args[0]] = value
 
     def _end(self, keyword: str, name: str, line: int, depth: int) -> None:
         if len(self.stack) <= depth or self.stack[-1].name != keyword:
@@ -140,8 +147,13 @@ class _Reading:
             )
 
     def _include(self, directive: Directive, open_files: tuple[str, ...]) -> None:
+        path = str(PurePosixPath(self.root, directive.value))
+        if "${" in path:
+            why = f"includes {directive.value}, and what a variable in it says is not known here"
+            self.unread.append(Unread(directive.file, directive.line, why))
+            return
         try:
-            files = self.library.find(str(PurePosixPath(self.root, directive.value)))
+            files = self.library.find(path)
         except UnreadableError as error:
             why = f"{directive.value} cannot be followed: {error}"
             self.unread.append(Unread(directive.file, directive.line, why))
@@ -152,7 +164,11 @@ class _Reading:
                 self.file(file, directive, open_files)
 
     def _expanded(self, text: str) -> str:
-        return _VARIABLE.sub(lambda match: self.defined.get(match[1], match[0]), text)
+        def value(match: re.Match[str]) -> str:
+            known = match[1] not in self.doubtful
+            return self.defined.get(match[1], match[0]) if known else match[0]
+
+        return _VARIABLE.sub(value, text)
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
@@ -160,7 +176,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
     begun, parts = 0, ""
     for number, raw in enumerate(text.split("\n"), 1):
         begun = begun or number
-        if raw.endswith("\\") and not raw.endswith("\\\\"):
+        if raw.endswith("\\"):  # httpd 2.4 looks at the last one alone, in comments too
             parts += raw[:-1]
             continue
         content = (parts + raw).strip()

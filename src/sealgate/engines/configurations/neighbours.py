@@ -1,10 +1,12 @@
 """Sites of the user's own that stand where ours would: the same address, perhaps the same name.
 
-Read from his configuration, never asked of his server; what a regular expression would match is not known.
+Read from his configuration, never asked of his server; a regular expression that Python does not know may
+match every name.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from sealgate.engines.configurations.library import Library
 from sealgate.engines.configurations.nginx import read_nginx
 from sealgate.policy.model import Endpoint
 
-__all__ = ["Neighbour", "neighbours", "reader", "said", "unread"]
+__all__ = ["Beside", "Neighbour", "beside", "neighbours", "reader", "said", "unread"]
 
 _EVERY_4, _EVERY_6 = frozenset({"", "*", "0.0.0.0", "_default_"}), frozenset({"", "*", "::", "_default_"})  # noqa: S104 - compared
 _ADDRESS = re.compile(r"(?:\[(?P<six>[^\]]*)\]|(?P<host>[^:\[\]]*))(?::(?P<port>\d{1,5}))?")
@@ -47,6 +49,23 @@ class Neighbour:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """A site of the user's on one of our addresses, as his server reads it.
+
+    Attributes:
+        neighbour: for people.
+        block: all that it says.
+        alone: its address is one of those that ours means by a wildcard: what comes there is its alone.
+        together: its address is written as ours is: the server takes some things from the first such site.
+    """
+
+    neighbour: Neighbour
+    block: Directive
+    alone: bool
+    together: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Site:
     block: Directive
     names: tuple[str, ...]
@@ -68,6 +87,13 @@ def neighbours(
     Raises:
         UsageError: ``server-config-unreadable``.
     """
+    return tuple(dict.fromkeys(one.neighbour for one in beside(server, main, own, ours, names)))
+
+
+def beside(
+    server: str, main: Path, own: Path, ours: Sequence[Endpoint], names: Sequence[str]
+) -> tuple[Beside, ...]:
+    """The same with all that they say; arguments and errors as of `neighbours`."""
     if server not in _READERS:
         return ()
     read, sites = _READERS[server]
@@ -76,10 +102,19 @@ def neighbours(
     for site in sites(read(name, library).root):
         if site.block.file == str(own):
             continue
-        same = tuple(one for one in names if any(_names(theirs, one) for theirs in site.names))
-        said = dict.fromkeys(text for text in site.listens if any(_meets(text, one) for one in ours))
-        found += [Neighbour(site.block.place, text, site.names, same) for text in said]
-    return tuple(sorted(found, key=lambda one: not one.same))
+        same = tuple(one for one in names if any(_names(theirs, one, server) for theirs in site.names))
+        for text in dict.fromkeys(site.listens):
+            met = [one for one in ours if _meets(text, one)]
+            if met:
+                theirs = _host(text)
+                wide = [one for one in met if _is_every(one.host, one)]
+                alone = any(not _is_every(theirs, one) for one in wide)
+                together = any(theirs == one.host for one in met) or any(
+                    _is_every(theirs, one) for one in wide
+                )
+                neighbour = Neighbour(site.block.place, text, site.names, same)
+                found.append(Beside(neighbour, site.block, alone, together))
+    return tuple(sorted(found, key=lambda one: not one.neighbour.same))
 
 
 def reader(server: str) -> Callable[[str, Library], Configuration] | None:
@@ -118,11 +153,34 @@ def said(server: str, main: Path, own: Path, ours: Sequence[Endpoint]) -> frozen
     return frozenset(one for one in ours if any(_meets(text, one) for text in texts))
 
 
-def _names(theirs: str, ours: str) -> bool:
+def _names(theirs: str, ours: str, server: str) -> bool:
+    """Does a name of theirs, with whatever stands for many in that server, take one of ours?"""
+    if server == "apache":
+        return fnmatch.fnmatchcase(ours, theirs.lower().replace("[", "[[]"))
+    if theirs.startswith("~"):
+        try:
+            return re.search(theirs[1:], ours, re.IGNORECASE) is not None
+        except (re.error, OverflowError, RecursionError):
+            return True
     theirs = theirs.lower()
     if theirs.startswith("."):
         return ours.endswith(theirs) or ours == theirs[1:]
-    return theirs == ours or (theirs.startswith("*.") and ours.endswith(theirs[1:]))
+    return (
+        theirs == ours
+        or (theirs.startswith("*.") and ours.endswith(theirs[1:]))
+        or (theirs.endswith(".*") and ours.startswith(theirs[:-1]))
+    )
+
+
+def _host(text: str) -> str:
+    match = _ADDRESS.fullmatch(text if not text.isdigit() else f":{text}")
+    if match is None:
+        return ""
+    return match["host"] if match["six"] is None else match["six"]
+
+
+def _is_every(host: str, ours: Endpoint) -> bool:
+    return host in (_EVERY_6 if ":" in ours.host else _EVERY_4)
 
 
 def _meets(text: str, ours: Endpoint) -> bool:

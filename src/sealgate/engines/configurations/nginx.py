@@ -104,6 +104,8 @@ class _Reading:
         except UnreadableError as error:
             return _Parsed([], ((None, f"{name} cannot be read: {error}"),))
         parsed, errors = _crossplane(text)
+        if "\r" in text:  # nginx ends no line by it, and crossplane does: a comment would reach less far
+            errors.append((text[: text.index("\r")].count("\n") + 1, "a carriage return that ends no line"))
         return _Parsed(parsed, tuple(errors))
 
     def _directives(

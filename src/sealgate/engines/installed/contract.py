@@ -25,6 +25,7 @@ __all__ = [
     "Check",
     "Included",
     "Place",
+    "Sources",
     "Started",
     "check_encoding",
     "check_path",
@@ -59,6 +60,19 @@ class Check(Protocol):
 
     def __call__(self, program: Path, main: Path, started: Started | None = None, /) -> Argv:
         """The program, the file, and how the running one was started, where that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """How a server is asked which files it reads.
+
+    Attributes:
+        command: by which it says so, for its program and a main configuration.
+        names: those in its output.
+    """
+
+    command: Callable[[Path, Path], Argv]
+    names: Callable[[str], tuple[str, ...]]
 
 
 def nothing_inherited(root: Directive, own: Directive) -> tuple[Directive, ...]:  # noqa: ARG001 - see Included
@@ -96,6 +110,10 @@ class Included:
         inherited: what the user's configuration says outside of our site and the server applies inside of it,
             and our file does not say itself; what is not known to be harmless is among it. From the root of
             his configuration, our file perhaps in it, and the root of our file alone, by the same reader.
+        sources: which files it reads, as it says itself: a reader may follow an include otherwise.
+        disturbs: what a site of the user's on our very address would bring into ours, from his block and the
+            root of our file: a part of a sentence and what to do about it; empty: nothing.
+        alters: what of a running one's command line changes what its files mean, a part of a sentence.
     """
 
     id: str
@@ -119,6 +137,9 @@ class Included:
     running: Callable[[], tuple[Path, ...]] = tuple
     started: Callable[[Path, Path], Started | None] | None = None
     inherited: Callable[[Directive, Directive], tuple[Directive, ...]] = nothing_inherited
+    sources: Sources | None = None
+    disturbs: Callable[[Directive, Directive], tuple[str, str]] = lambda _block, _own: ("", "")
+    alters: Callable[[Argv], str] = lambda _argv: ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,23 @@ say (``Included.inherited``); what could not be read might be one of them, and c
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
+from sealgate._system.commands import MOST, run
 from sealgate.engines.configurations.installed import from_file
 from sealgate.engines.configurations.library import Library, Texts
-from sealgate.engines.configurations.neighbours import reader
+from sealgate.engines.configurations.neighbours import beside, reader
 from sealgate.engines.installed.contract import Place, nothing_inherited
 from sealgate.errors import EngineError
+from sealgate.policy.model import Endpoint
 from sealgate.policy.quoting import printable
 
-__all__ = ["Inherited", "inherits", "refuse"]
+__all__ = ["Inherited", "in_our_place", "inherits", "refuse"]
 
 _MOST_TOLD = 20
+_SECONDS = 30.0
 REMEDY = "move each line into your own server blocks, or say what it means in the policy"
 _READABLE = "have every file that is included be there, readable, and without mistakes"
 
@@ -31,18 +35,24 @@ class Inherited:
         place: ``/etc/nginx/nginx.conf:12``; foreign text.
         directive: its name alone: what follows it may be a secret; empty: it could not be read.
         why: it could not be read, a part of a sentence; else empty.
+        fact: something else is in our way, a whole sentence; else empty.
+        cure: what its owner can do about that.
     """
 
     place: str
     directive: str
     why: str = ""
+    fact: str = ""
+    cure: str = ""
 
     @property
     def remedy(self) -> str:
         """What its owner can do."""
-        return _READABLE if self.why else REMEDY
+        return self.cure or (_READABLE if self.why else REMEDY)
 
     def __str__(self) -> str:
+        if self.fact:
+            return printable(self.fact)
         if self.why:
             return printable(f"{self.place}: {self.why}, so nobody knows what it brings into our site")
         return printable(f"{self.place}: {self.directive} would count in our site too, unseen by the policy")
@@ -50,11 +60,15 @@ class Inherited:
 
 @dataclass(frozen=True, slots=True)
 class _With:
-    """A library in which one file reads as it shall be, whether it is there yet or not."""
+    """A library in which one file reads as it shall be, whether it is there yet or not.
+
+    ``names`` are the files that were read.
+    """
 
     inner: Library
     own: str
     text: str
+    names: set[str] = field(default_factory=set)
 
     def find(self, pattern: str) -> tuple[str, ...]:
         """See :class:`Library`."""
@@ -62,19 +76,22 @@ class _With:
 
     def read(self, name: str) -> str:
         """See :class:`Library`."""
-        return self.text if name == self.own else self.inner.read(name)
+        text = self.text if name == self.own else self.inner.read(name)
+        self.names.add(os.path.realpath(name))
+        return text
 
     def folder(self, name: str) -> tuple[str, ...] | None:
         """See :class:`Library`."""
         return self.inner.folder(name)
 
 
-def inherits(place: Place, content: bytes) -> tuple[Inherited, ...]:
+def inherits(place: Place, content: bytes, argv: Sequence[str] = ()) -> tuple[Inherited, ...]:
     """What counts in our site and is not ours; nothing where a server's sites have nothing in common.
 
     Args:
         place: the server; its files are read as they are on disk.
         content: of our file.
+        argv: of the running server, where it is known.
 
     Raises:
         UsageError: ``server-config-unreadable``.
@@ -85,15 +102,81 @@ def inherits(place: Place, content: bytes) -> tuple[Inherited, ...]:
         return ()
     name, library = from_file(place.main)
     text = content.decode(errors="replace")
-    whole = read(name, _With(library, own, text))
+    followed = _With(library, own, text)
+    whole = read(name, followed)
     ours = read(own, Texts({own: text}))
     found = (one for one in kind.inherited(whole.root, ours.root) if one.file != own)
     unread = (one for one in whole.unread if not one.apart)
     every = (
         *(Inherited(one.place, one.name) for one in found),
         *(Inherited(one.place, "", one.why) for one in unread),
+        *_unfollowed(place, followed.names),
+        *_command_line(place, argv),
     )
     return tuple(dict.fromkeys(every))
+
+
+def _unfollowed(place: Place, names: set[str]) -> Iterator[Inherited]:
+    """Files that the server reads, as it says itself, and that were not read here."""
+    sources = place.included.sources
+    if sources is None:
+        return
+    program, main = place.program.path, place.main
+    done = run(sources.command(program, main), seconds=_SECONDS)
+    told = sources.names(done.output)
+    if done.status and run(place.included.check(program, main), seconds=_SECONDS).status:
+        return  # it would not start by these files: the check of what is to be written says why
+    if done.status or not told or len(done.output) >= MOST:
+        why = "the server itself does not say which files it reads"
+        yield Inherited(str(place.main), "", why)
+        return
+    for one in dict.fromkeys(told):
+        if os.path.realpath(one) not in names | {os.path.realpath(place.own)}:
+            yield Inherited(one, "", "the server reads it by an include that was not understood here")
+
+
+def in_our_place(
+    place: Place, content: bytes, ours: Sequence[Endpoint], names: Sequence[str]
+) -> tuple[Inherited, ...]:
+    """Sites of the user's that would answer in our place, or change what ours does.
+
+    Args:
+        place: the server.
+        content: of our file.
+        ours: where our site is.
+        names: of our site.
+
+    Raises:
+        UsageError: ``server-config-unreadable``.
+    """
+    read = reader(place.included.id)
+    if read is None:
+        return ()
+    own = str(place.own)
+    root = read(own, Texts({own: content.decode(errors="replace")})).root
+    found = []
+    for one in beside(place.included.id, place.main, place.own, ours, names):
+        told, where = one.neighbour, one.neighbour.place
+        part, cure = place.included.disturbs(one.block, root) if one.together else ("", "")
+        if told.same:
+            cure = "take the name or the address out of one of the two"
+            found.append(Inherited(where, "", fact=str(told), cure=cure))
+        elif one.alone:
+            fact = f"{where} listens on {told.address} alone: whatever comes there is its, our names too"
+            cure = "name the addresses of this site in listen, and not all of them"
+            found.append(Inherited(where, "", fact=fact, cure=cure))
+        elif part:
+            found.append(Inherited(where, "", fact=f"{where}, on {told.address} too, {part}", cure=cure))
+    return tuple(dict.fromkeys(found))
+
+
+def _command_line(place: Place, argv: Sequence[str]) -> Iterator[Inherited]:
+    said = place.included.alters(tuple(argv))
+    if said:
+        title = place.included.title
+        fact = f"{title} was started with {said}, which changes what its files say"
+        cure = f"start {title} without {said}; say it in its files instead"
+        yield Inherited(str(place.main), "", fact=fact, cure=cure)
 
 
 def _remedy(found: Iterable[Inherited]) -> str:

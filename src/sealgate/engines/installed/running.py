@@ -20,7 +20,7 @@ from sealgate.engines.installed.process import Master, begun, holders, listening
 from sealgate.errors import EngineError
 from sealgate.policy.model import Endpoint
 
-__all__ = ["master", "not_running", "others", "ours"]
+__all__ = ["command_line", "master", "not_running", "others", "ours"]
 
 _SECONDS = 30.0
 
@@ -145,6 +145,15 @@ def _reads(pid: int, place: Place) -> bool:
         return False
     usual = main in place.included.mains and f" {option}" not in line
     return usual or any(f"{option}{blank}{main} " in f"{line} " for blank in ("", " "))
+
+
+def command_line(pid: int) -> tuple[str, ...]:
+    """The words by which a process was started, or the one that it shows instead; none: it cannot be read."""
+    try:
+        words = os.fsdecode((Path("/proc") / str(pid) / "cmdline").read_bytes()).split("\0")
+    except OSError:
+        return ()
+    return tuple(word for word in words if word)
 
 
 def _named(pid: int) -> str:

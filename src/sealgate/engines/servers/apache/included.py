@@ -6,8 +6,9 @@ import re
 import signal
 from pathlib import Path
 
+from sealgate.engines.configurations.directive import Directive
 from sealgate.engines.contract import Capability, Refusal
-from sealgate.engines.installed.contract import Included, check_path, count
+from sealgate.engines.installed.contract import Included, Sources, check_path, count
 from sealgate.engines.installed.promises import Words, promises
 from sealgate.engines.servers.apache.binary import find
 from sealgate.engines.servers.apache.facts import quoted, whole_seconds
@@ -90,6 +91,37 @@ def _pid_file(output: str) -> str:
     return next((path for path in re.findall(r'^PidFile: "([^"]+)"', output, re.MULTILINE)), "")
 
 
+_SOURCE = re.compile(r"^\s+\((?:\*|\d+)\) (/.*)$", re.MULTILINE)
+
+
+def _sources(program: Path, main: Path) -> tuple[str, ...]:
+    return _run(program, main, "-t", "-D", "DUMP_INCLUDES")
+
+
+def _disturbs(block: Directive, own: Directive) -> tuple[str, str]:
+    """What Apache takes from the first host of an address for all of them: ours is never the first."""
+    if any(one.value.lower() == "on" for one in block.own("remoteipproxyprotocol")):
+        return (
+            "has RemoteIPProxyProtocol, which would count for our clients too",
+            "give this site an address of its own",
+        )
+    ours = [one for host in own.own("virtualhost") for one in host.own("requestreadtimeout")]
+    lines = {one.args for one in ours}
+    if lines and not any(one.args in lines for one in block.own("requestreadtimeout")):
+        line = f"RequestReadTimeout {' '.join(ours[0].args)}"
+        return (
+            "has other RequestReadTimeout values, and Apache takes those of the first host for all",
+            f"write into that host: {line}; or give this site an address of its own",
+        )
+    return "", ""
+
+
+def _alters(argv: tuple[str, ...]) -> str:
+    """Directives before and after the files, and another root for relative names."""
+    found = [word[:2] for word in argv[1:] if re.match(r"-[cCd]", word)]
+    return " ".join(dict.fromkeys(found))
+
+
 INCLUDED = Included(
     id="apache",
     title="Apache",
@@ -108,4 +140,7 @@ INCLUDED = Included(
     listens_once=True,
     reload=signal.SIGUSR1,
     inherited=inherited,
+    disturbs=_disturbs,
+    sources=Sources(_sources, lambda output: tuple(_SOURCE.findall(output))),
+    alters=_alters,
 )

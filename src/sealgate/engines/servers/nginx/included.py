@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-from sealgate.engines.installed.contract import Included, check_path, count
+from sealgate.engines.installed.contract import Included, Sources, check_path, count
 from sealgate.engines.servers.nginx.binary import find
 from sealgate.engines.servers.nginx.included_promises import capabilities
 from sealgate.engines.servers.nginx.included_site import render
@@ -106,6 +106,19 @@ def _ask(program: Path, main: Path) -> tuple[tuple[str, ...], ...]:
     return ((str(program), "-V"), (str(program), "-T", "-q", "-c", str(main)))
 
 
+_SOURCE = re.compile(r"^# configuration file (/.*):$", re.MULTILINE)
+
+
+def _sources(program: Path, main: Path) -> tuple[str, ...]:
+    return (str(program), "-T", "-q", "-c", str(main))
+
+
+def _alters(argv: tuple[str, ...]) -> str:
+    """Of ``-g``: it stands for the main file's first lines, and may include others. One word: its title."""
+    said = " ".join(argv).partition(" -g")[2]
+    return "-g with include or load_module" if re.search(r"\b(?:include|load_module)\b", said) else ""
+
+
 def _pid_file(output: str) -> str:
     """The ``pid`` directive at the top of what ``-T`` prints, else what was compiled in."""
     built = re.search(r"--pid-path=(\S+)", output)
@@ -131,5 +144,7 @@ INCLUDED = Included(
     processes=("nginx",),
     option="-c",
     inherited=inherited,
+    sources=Sources(_sources, lambda output: tuple(_SOURCE.findall(output))),
+    alters=_alters,
     reload=signal.SIGHUP,
 )

@@ -20,7 +20,7 @@ from sealgate.engines.servers.nginx.replies import HSTS, ODD_PATH, error_pages, 
 from sealgate.engines.servers.nginx.tls import groups
 from sealgate.engines.servers.nginx.versions import HTTP2_DIRECTIVE, TICKET_KEYS_CHANGE
 from sealgate.engines.servers.nginx.words import Build, block, entries, longer, pattern, quoted, time
-from sealgate.policy.model import Endpoint, Policy
+from sealgate.policy.model import Endpoint, Policy, is_address
 from sealgate.policy.path import CANONICAL_PATH_RE2
 
 __all__ = ["render"]
@@ -63,7 +63,15 @@ def _maps(policy: Policy, facts: RenderFacts) -> list[str]:
         *entries(HOST, "$sealgate_site", _ours(policy, "site", secure)),
         *entries(HOST, "$sealgate_plain", _ours(policy, "plain", plain)),
         *entries(HOST, "$sealgate_hsts", local_hsts(facts), quoted(facts.hsts)),
+        "# Another site's name in the handshake: its versions, suites and header rules counted so far.",
+        *entries("$ssl_server_name", "$sealgate_stranger", _named(policy), "1"),
     ]
+
+
+def _named(policy: Policy) -> dict[str, str]:
+    """Nothing for names of ours, and for none."""
+    names = (pattern(_name(name), operator="~*") for name in policy.site.names if not is_address(name))
+    return {'""': '""', **dict.fromkeys(names, '""')}
 
 
 def _name(name: str) -> str:
@@ -172,6 +180,7 @@ def _common(facts: RenderFacts) -> list[str]:
 def _checks(facts: RenderFacts) -> list[str]:
     return [
         *address_checks(facts),
+        _refused("$sealgate_stranger", 421),
         _refused(_OLD_HTTP, 426),
         _refused("$sealgate_long", 431),
         _refused('$sealgate_site = ""', 421),
