@@ -99,6 +99,8 @@ def destination_of(url: str) -> Destination:
         raise NotAllowed("an address with credentials")
     if port == 0:
         raise NotAllowed("an address without a port")
+    if "[" in parts.netloc and ":" not in (parts.hostname or ""):  # RFC 3986 §3.2.2: of a future version
+        raise NotAllowed("an address with a host that is none")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Destination(parts.scheme == "https", _host(parts.hostname), port or _PORTS[parts.scheme], target)
 

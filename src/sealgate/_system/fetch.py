@@ -12,17 +12,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
-import re
 import socket
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 
 import h11
 
+from sealgate._system.conditional import Tag, conditions_of, retry_after
 from sealgate._system.destination import (
     Address,
     Destination,
@@ -41,9 +40,6 @@ _PIECE = 65536
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _FRAME = 1 << 20
 _LONGEST_SAID = 200
-_ETAG = re.compile(r'(W/)?"[!#-~]{0,254}"', re.ASCII)  # RFC 9110 §8.8.3
-_DATE = re.compile(r"[A-Za-z0-9,: +-]{1,64}", re.ASCII)
-_LONGEST_WAIT = timedelta(days=366)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +62,6 @@ class Bounds:
     window: float = 20.0
     least: int = 20 * 1024
     redirects: int = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Tag:
-    """What a server calls the version that we have: ETag and Last-Modified, sent back as they came."""
-
-    etag: str = ""
-    modified: str = ""
 
 
 class Why(enum.StrEnum):
@@ -264,7 +252,7 @@ class _Exchange:
             "Accept": "*/*",
             "Accept-Encoding": "identity",
             "Connection": "close",
-            **_conditions(tag),
+            **conditions_of(tag),
         }
         request = h11.Request(method="GET", target=place.target, headers=list(fields.items()))
         head = self.protocol.send(request) or b""
@@ -339,13 +327,13 @@ async def _answer(exchange: _Exchange, place: Destination, tag: Tag) -> Fetched 
     head = await exchange.head()
     fields = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}
     if head.status_code == 304:
-        if not _conditions(tag):
+        if not conditions_of(tag):
             raise _Failure(Why.UNASKED, "it says that nothing changed, and was not asked that")
         return Unchanged()
     if head.status_code in _REDIRECTS:
         return led_to(place, fields.get("location", ""))
     if head.status_code != 200:
-        wait = _retry_after(fields, datetime.now(UTC))
+        wait = retry_after(fields, datetime.now(UTC))
         raise _Failure(Why.STATUS, f"it answered {head.status_code}", wait)
     if fields.get("content-encoding", "identity").strip().lower() not in {"identity", ""}:
         raise _Failure(Why.ENCODED, "its answer is compressed, and was not asked to be")
@@ -354,35 +342,6 @@ async def _answer(exchange: _Exchange, place: Destination, tag: Tag) -> Fetched 
         raise _large(exchange.bounds)
     body = await exchange.body()
     return Fetched(body, Tag(fields.get("etag", ""), fields.get("last-modified", "")))
-
-
-def _conditions(tag: Tag) -> dict[str, str]:
-    """Fields for a request that asks for something newer (RFC 9110 §13.1). What is no tag is left out."""
-    fields = {}
-    if _ETAG.fullmatch(tag.etag):
-        fields["If-None-Match"] = tag.etag
-    if _DATE.fullmatch(tag.modified):
-        fields["If-Modified-Since"] = tag.modified
-    return fields
-
-
-def _retry_after(fields: Mapping[str, str], now: datetime) -> timedelta | None:
-    """RFC 9110 §10.2.3. A date is measured from the answer's own: the two clocks need not agree."""
-    text = fields.get("retry-after", "").strip()
-    if text.isascii() and text.isdecimal():
-        return min(timedelta(seconds=int(text[:9])), _LONGEST_WAIT)
-    then = _date(text)
-    if then is None:
-        return None
-    return min(max(then - (_date(fields.get("date", "")) or now), timedelta()), _LONGEST_WAIT)
-
-
-def _date(text: str) -> datetime | None:
-    try:
-        parsed = parsedate_to_datetime(text)
-        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
 
 
 def _large(bounds: Bounds) -> _Failure:
