@@ -35,7 +35,6 @@ from sealgate._system.destination import (
 __all__ = ["Bounds", "Failed", "Fetched", "Tag", "Unchanged", "Why", "fetch"]
 
 _ADDRESSES = 4
-_INFORMATION = 8
 _PIECE = 65536
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _FRAME = 1 << 20
@@ -260,11 +259,9 @@ class _Exchange:
 
     async def head(self) -> h11.Response:
         """The answer's, after whatever is said before it."""
-        for _ in range(_INFORMATION):
-            event = await self._event()
-            if isinstance(event, h11.Response):
-                return event
-        raise _Failure(Why.ANSWER, "no HTTP answer")
+        while not isinstance(event := await self._event(), h11.Response):
+            pass  # hints are frame: `_piece` ends them
+        return event
 
     async def body(self) -> bytes:
         """Its content, whole."""

@@ -40,6 +40,13 @@ def test_what_is_signed_is_what_the_library_means() -> None:
     assert frame.algorithm == frame.inner
 
 
+def test_what_is_around_a_list_is_not_passed_over() -> None:
+    der = published(ROOT, 7)
+    for odd in (der + b"\0", der[:-1], b"", b"\x30", b"\x30\x84\xff\xff\xff\xff", b"\x30\x81\x00"):
+        with pytest.raises(Damaged):
+            frame_of(odd)
+
+
 def test_numbers_that_are_none() -> None:
     der = published(ROOT, 0x77777777)
     with pytest.raises(Strange) as raised:

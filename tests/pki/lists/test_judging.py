@@ -193,6 +193,17 @@ def test_kinds_of_keys_and_digests() -> None:
     assert refused(weak, by) == "weak-signature"
 
 
+def test_the_algorithm_that_is_signed_is_the_one_that_is_used() -> None:
+    """RFC 5280 §5.1.1.2. Without its NULL the outer one means the same, and the signature fits."""
+    by = make("rsa", ca=True, key=rsa.generate_private_key(65537, 2048))
+    data = published(by, 7)
+    algorithm = bytes.fromhex("300d06092a864886f70d01010b0500")
+    at = data.rindex(algorithm)
+    shorter = b"\x30\x0b" + algorithm[2:-2]
+    body = data[4:at] + shorter + data[at + len(algorithm) :]
+    assert refused(b"\x30\x82" + len(body).to_bytes(2, "big") + body, by) == "bad-signature"
+
+
 def test_the_words_are_stable() -> None:
     assert {one.value for one in Reason} == {
         *CASES,

@@ -189,6 +189,8 @@ def _judged(
 def _read(data: bytes) -> tuple[Frame, x509.CertificateRevocationList]:
     try:
         frame = frame_of(der_of(data))
+        if frame.algorithm != frame.inner:  # RFC 5280 §5.1.1.2; the library would call it unreadable
+            raise _Refusal(Reason.SIGNATURE, "it names two algorithms")
         return frame, x509.load_der_x509_crl(frame.der)
     except Damaged as error:
         raise _Refusal(Reason.UNREADABLE, str(error)) from None
@@ -284,8 +286,6 @@ def _signer(
     able = [one for one, usage in usages if usage is None or usage.crl_sign]
     if not able:
         raise _Refusal(Reason.USAGE, "its issuer's key may not sign lists (cRLSign)")
-    if frame.algorithm != frame.inner:
-        raise _Refusal(Reason.SIGNATURE, "it names two algorithms")
     try:
         digest, parameters = crl.signature_hash_algorithm, crl.signature_algorithm_parameters
     except (UnsupportedAlgorithm, ValueError):

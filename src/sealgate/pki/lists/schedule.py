@@ -89,7 +89,7 @@ def due(facts: Facts, *, now: datetime, spread: float) -> datetime:
     wait = _after_failure(facts.failures, left) if facts.failures else min(left / 2, _REGULAR)
     wait = max(wait * (1 - spread / 4), LEAST)
     if facts.retry_at is not None:
-        longest = min(max(left / 2, _PATIENT), MOST)
+        longest = min(left / 2, MOST) if left else _PATIENT
         wait = max(wait, min(facts.retry_at - asked, longest))
     return asked + wait
 
