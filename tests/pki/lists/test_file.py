@@ -178,3 +178,17 @@ def test_openssl_agrees_on_whose_list_it_is(tmp_path: Path) -> None:
             command = ["openssl", "verify", *map(str, when), *map(str, files)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             assert (done.returncode == 0) == (place != revoked), done.stderr
+
+
+def test_one_extension_twice_is_refused_by_name(tmp_path: Path) -> None:
+    """The library raises something of its own for that, before the signature is looked at."""
+    twin = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.2"), b"\x05\x00")
+    builder = x509.CertificateRevocationListBuilder().issuer_name(ROOT.certificate.subject)
+    builder = builder.last_update(NOW - DAY).next_update(NOW + DAY)
+    for one in (UNKNOWN, twin):
+        builder = builder.add_extension(one, critical=False)
+    der = builder.sign(ROOT.key, hashes.SHA256()).public_bytes(Encoding.DER)
+    (tmp_path / "crl").write_bytes(der.replace(b"\x86\x8d\x1f\x02", b"\x86\x8d\x1f\x01"))
+    with pytest.raises(SealgateError) as raised:
+        foreign_lists(tmp_path / "crl", [ROOT.certificate], now=NOW)
+    assert raised.value.code == "crl-not-ours"

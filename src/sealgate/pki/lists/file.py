@@ -21,6 +21,8 @@ from sealgate.policy.identity import revocation_key
 __all__ = ["foreign_lists", "lists_of", "pem_of_lists", "revocation_keys", "until_of"]
 
 _LARGEST = 64 * 1024 * 1024
+_DAMAGED = (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+"""What reading extensions may raise."""
 _PEM = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----\s*", re.DOTALL)
 _HANDLED = {
     x509.AuthorityKeyIdentifier.oid,
@@ -161,14 +163,14 @@ def _means(crl: x509.CertificateRevocationList, anchor: x509.Certificate) -> boo
 def _key_identifier(crl: x509.CertificateRevocationList) -> x509.AuthorityKeyIdentifier | None:
     try:
         return crl.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
-    except (x509.ExtensionNotFound, ValueError):  # damaged ones are refused by `_check_kind`
+    except (x509.ExtensionNotFound, *_DAMAGED):  # damaged ones are refused by `_check_kind`
         return None
 
 
 def _subject_key_identifier(anchor: x509.Certificate) -> bytes | None:
     try:
         return anchor.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *_DAMAGED):
         return None
 
 
@@ -203,7 +205,7 @@ def _check_kind(crl: x509.CertificateRevocationList, path: Path) -> None:
     kinds = {x509.DeltaCRLIndicator.oid: "a delta list", x509.IssuingDistributionPoint.oid: "a partial list"}
     try:
         extensions = tuple(crl.extensions)
-    except ValueError:
+    except _DAMAGED:
         extensions, kind = (), "damaged"
     else:
         named = [kinds[each.oid] for each in extensions if each.oid in kinds]
