@@ -103,7 +103,7 @@ def test_a_list_that_lapses_shuts_out_its_own_clients_alone(
     stack: ExitStack, which: str, tmp_path: Path
 ) -> None:
     partners, others = authority_of("partners", tmp_path), authority_of("others", tmp_path)
-    (ann, _), (eve, _) = partners.client("ann"), others.client("eve")
+    (ann, _), (eve, eves) = partners.client("ann"), others.client("eve")
     partners.revoke(life=-HOUR)
     others.revoke()
     authorities = [listed("partners", partners, grace="2h"), listed("others", others)]
@@ -126,6 +126,13 @@ def test_a_list_that_lapses_shuts_out_its_own_clients_alone(
     partners.revoke()
     looked(site)
     assert "clients of partners are let in again" in site.served.err
+    assert fingerprints(site, ann) == {ann.fingerprint}
+
+    (partners.folder / "partners.pem").write_bytes(b"half a fi")  # keeps nobody else's list back
+    others.revoke(eves)
+    mark = len(site.served.err)
+    site.served.wait_for(lambda: "trust-unreadable" in site.served.err[mark:], 60.0)
+    refused(site, eve)
     assert fingerprints(site, ann) == {ann.fingerprint}
 
 

@@ -24,12 +24,21 @@ from sealgate.pki.imports import foreign_anchors
 from sealgate.pki.inspect import pem_of
 from sealgate.pki.keys import public_spki
 from sealgate.pki.lists import foreign_lists, lists_of, pem_of_lists, revocation_keys, until_of
+from sealgate.pki.live import parse_chain
 from sealgate.pki.state import State
 from sealgate.pki.store import Store
 from sealgate.pki.vault import ensure_authorities
 from sealgate.policy.model import Authority, Policy
 
-__all__ = ["InForce", "Trusted", "client_authorities", "ensure_client_trust", "in_force", "write_lists"]
+__all__ = [
+    "InForce",
+    "Trusted",
+    "client_authorities",
+    "ensure_client_trust",
+    "in_force",
+    "standing_authorities",
+    "write_lists",
+]
 
 _KEY_BYTES = 16
 
@@ -104,6 +113,36 @@ def client_authorities(
     return found
 
 
+def standing_authorities(state: State, policy: Policy, clock: Clock) -> tuple[Trusted, ...]:
+    """The policy's, with the certificates that are published: those in force, whatever its files say now.
+
+    Raises:
+        CertificateError: ``certificate-unreadable``: they never were, or are damaged.
+    """
+    return tuple(Trusted(one, _standing(state, policy, clock, one)) for one in policy.clients.authorities)
+
+
+def _standing(
+    state: State, policy: Policy, clock: Clock, authority: Authority
+) -> tuple[x509.Certificate, ...]:
+    if authority.own:
+        return (_anchor(state.live_clients / "trust.pem", _private(state, policy, clock)),)
+    path = _certificates(state, authority.name)
+    try:
+        return parse_chain(path.read_bytes(), str(path))
+    except OSError as error:
+        raise CertificateError(
+            "certificate-unreadable",
+            f"{path} cannot be read",
+            "reload: sealgate writes it again",
+            path=str(path),
+        ) from error
+
+
+def _certificates(state: State, name: str) -> Path:
+    return state.live_client_authorities / f"{name}.pem"
+
+
 def check_apart(authorities: Sequence[Trusted]) -> None:
     """Can it be told whose client somebody is?
 
@@ -145,7 +184,9 @@ def _identified(anchor: x509.Certificate) -> bool:
     return True
 
 
-def ensure_client_trust(state: State, policy: Policy, clock: Clock, *, base: Path = Path()) -> Path:
+def ensure_client_trust(
+    state: State, policy: Policy, clock: Clock, *, base: Path = Path(), standing: bool = False
+) -> Path:
     """Write what client certificates are verified against, where it is not there or something else.
 
     Args:
@@ -153,6 +194,7 @@ def ensure_client_trust(state: State, policy: Policy, clock: Clock, *, base: Pat
         policy: its ``clients.authorities`` say whose clients count.
         clock: the present.
         base: the policy file's directory.
+        standing: the authorities stay those in force; only their lists are taken over.
 
     Returns:
         The path of ``live/clients/trust.pem``.
@@ -165,13 +207,16 @@ def ensure_client_trust(state: State, policy: Policy, clock: Clock, *, base: Pat
     """
     path = state.live_clients / "trust.pem"
     with state.lock():
-        found = client_authorities(state, policy, clock, base=base)
+        if standing:
+            found = standing_authorities(state, policy, clock)
+        else:
+            found = client_authorities(state, policy, clock, base=base)
         unsound = list(_take_over(state, found, base, now=clock()))
         write_lists(state, policy)
         private_directory(state.live_client_authorities)
         for one in found:
             if not one.authority.own:
-                _replace(state.live_client_authorities / f"{one.name}.pem", one.pem)
+                _replace(_certificates(state, one.name), one.pem)
         _replace(path, b"".join(one.pem for one in found))
     late = [error for error in unsound if error.code == "crl-expired"]
     for error in unsound:

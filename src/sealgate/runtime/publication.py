@@ -25,6 +25,7 @@ from sealgate.pki.client_trust import (
     client_authorities,
     ensure_client_trust,
     in_force,
+    standing_authorities,
     write_lists,
 )
 from sealgate.pki.clients.blocks import blocked
@@ -107,22 +108,37 @@ class Publication:
         """
         policy, base = loaded.policy, loaded.base
         if policy.clients.mode == "off":
-            self._in_force, self._seen = (), None
+            self._in_force, self._seen, self.others = (), None, False
             return
-        seen = (policy.clients, [_as_it_is(base / path) for path in _files(policy)])
-        if seen == self._seen:
+        if self._seen == self._signature(loaded):
             return
-        self._seen = None
-        # The guard must know them as soon as the engine does: that takes a reload.
-        self.others = not adding and self._others(loaded)
-        if self.others:
-            return
+        self._seen, wrong = None, None
         try:
-            ensure_client_trust(self._state, policy, system_clock, base=base)
-            self._seen = seen
+            # The guard must know them as soon as the engine does: that takes a reload.
+            self.others = not adding and self._others(loaded)
+        except SealgateError as error:  # a file of one authority keeps nobody's lists from being taken over
+            wrong = error
+        try:
+            standing = self.others or wrong is not None
+            ensure_client_trust(self._state, policy, system_clock, base=base, standing=standing)
         finally:
-            found = client_authorities(self._state, policy, system_clock, base=base)
-            self._in_force = in_force(self._state, found)
+            with contextlib.suppress(SealgateError):  # never published: what is wrong is on its way
+                found = standing_authorities(self._state, policy, system_clock)
+                self._in_force = in_force(self._state, found)
+        if wrong is not None:
+            raise wrong
+        if (
+            not adding and not self.others
+        ):  # after a reload it is looked at once more: files may change meanwhile
+            self._seen = self._signature(loaded)
+
+    def _signature(self, loaded: Loaded) -> object:
+        """Something that is another one after each change of the policy's files, or of ours that follow."""
+        policy, state = loaded.policy, self._state
+        names = [f"{one.name}.pem" for one in policy.clients.authorities if one.listed]
+        ours = [state.live_clients / "trust.pem", *(state.live_client_lists / name for name in names)]
+        theirs = [loaded.base / path for path in _files(policy)]
+        return (policy.clients, [_as_it_is(path) for path in (*theirs, *ours)])
 
     def _others(self, loaded: Loaded) -> bool:
         try:
