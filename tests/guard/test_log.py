@@ -5,16 +5,29 @@ from __future__ import annotations
 import io
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sealgate.guard.client import Client
 from sealgate.guard.decision import Deny
 from sealgate.guard.log import denial, to_stderr
 from sealgate.policy.problems import problem
+from tests.guard.test_certificate import certificate, make, ways
 
 DENY = Deny(problem("path-not-canonical"), "dot-segment")
+
+
+def test_whose_certificate_it_was_is_told() -> None:
+    alice = replace(certificate(ways(make("alice"))["der"]), authority="partners")
+    client = Client("192.0.2.1", alice)
+    event = denial(DENY, address="", method="GET", target="/", request_id="", client=client)
+    assert event["client"] == alice.fingerprint
+    assert event["authority"] == "partners"
+    nobody = denial(DENY, address="", method="GET", target="/", request_id="", client=Client("192.0.2.1"))
+    assert "client" not in nobody
 
 
 def test_what_a_line_says(capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,13 +34,13 @@ def authority(name: str, **further: Any) -> Made:
     return make(name, ca=True, usages=None, **further)
 
 
-def crl(by: Made, *serials: int, until: datetime = NOW + DAY) -> bytes:
+def crl(by: Made, *serials: int, until: datetime = NOW + DAY, number: int = 1, hours: int = 0) -> bytes:
     builder = (
         x509.CertificateRevocationListBuilder()
         .issuer_name(by.certificate.subject)
-        .last_update(NOW - 2 * DAY)
+        .last_update(NOW - 2 * DAY + hours * HOUR)
         .next_update(until)
-        .add_extension(x509.CRLNumber(1), critical=False)
+        .add_extension(x509.CRLNumber(number), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(by.key.public_key()), critical=False
         )
@@ -137,6 +137,28 @@ def test_lists_by_somebody_else_do_not_keep_an_authority_alive(state: State, tmp
         ensure_client_trust(state, after, clock, base=tmp_path)
     assert lapsed(state, after, tmp_path) == {"one": True}
     assert not list(in_force(state, client_authorities(state, after, clock, base=tmp_path))[0].keys())
+
+
+def test_a_list_only_grows_newer(state: State, tmp_path: Path) -> None:
+    """Over restarts too: what is in force stands on the disk."""
+    one = authority("one")
+    wanted = policy(tmp_path, ("one", one, crl(one, 5, number=7)))
+    ensure_client_trust(state, wanted, clock, base=tmp_path)
+    before = crl_of(state, "one")
+    for older in (crl(one, number=6, hours=5), crl(one, number=7, hours=-1)):
+        (tmp_path / "one.crl").write_bytes(older)
+        with pytest.raises(CertificateError, match="crl-older"):
+            ensure_client_trust(state, wanted, clock, base=tmp_path)
+        assert crl_of(state, "one") == before
+    for newer in (crl(one, 5, number=7, hours=1), crl(one, number=8)):
+        (tmp_path / "one.crl").write_bytes(newer)
+        ensure_client_trust(state, wanted, clock, base=tmp_path)
+        assert crl_of(state, "one") == newer
+    # Another key of the same name counts by itself; and somebody may begin anew.
+    again = authority("one")
+    ensure_client_trust(state, policy(tmp_path, ("one", again, crl(again, number=2))), clock, base=tmp_path)
+    (state.live_client_lists / "one.pem").unlink()
+    ensure_client_trust(state, policy(tmp_path, ("one", again, crl(again, number=1))), clock, base=tmp_path)
 
 
 def test_a_key_is_of_one_authority(state: State, tmp_path: Path) -> None:

@@ -213,6 +213,7 @@ class Guard:
             denial(
                 deny,
                 address=facts.client.address if facts else "",
+                client=facts.client if facts else None,
                 method=method,
                 target=facts.target if facts else "",
                 request_id=request_id,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sealgate.guard.client import Client
     from sealgate.guard.decision import Deny
 
 __all__ = ["Log", "denial", "to_stderr"]
@@ -22,11 +23,20 @@ _LONGEST_PATH = 256
 _LONGEST_WORD = 64
 
 
-def denial(deny: Deny, *, address: str, method: str, target: str, request_id: str) -> dict[str, object]:
+def denial(
+    deny: Deny, *, address: str, method: str, target: str, request_id: str, client: Client | None = None
+) -> dict[str, object]:
     """The event of one denial.
 
-    ``target`` is the raw target; what follows its first ``?`` is left out, as queries carry tokens.
+    ``target`` is the raw target; what follows its first ``?`` is left out, as queries carry tokens. Of who
+    shows a certificate the fingerprint is told, as in the access log, and the authority.
     """
+    certificate = client.certificate if client else None
+    known = (
+        {"client": certificate.fingerprint, "authority": certificate.authority[:_LONGEST_WORD]}
+        if certificate
+        else {}
+    )
     path = target.partition("?")[0]
     return {
         "event": "denied",
@@ -34,6 +44,7 @@ def denial(deny: Deny, *, address: str, method: str, target: str, request_id: st
         "rule": deny.reason,
         "status": deny.problem.status,
         "address": address,
+        **known,
         "method": method[:_LONGEST_WORD],
         "path": path if len(path) <= _LONGEST_PATH else path[:_LONGEST_PATH] + "…",
         "request_id": request_id[:_LONGEST_WORD],

@@ -217,6 +217,7 @@ class Guard:
             denial(
                 deny,
                 address=facts.client.address if facts else "",
+                client=facts.client if facts else None,
                 method=str(environ.get("REQUEST_METHOD", "")),
                 target=facts.target if facts else "",
                 request_id=str(environ.get("HTTP_X_REQUEST_ID", "")),

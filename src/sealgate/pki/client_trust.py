@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import product
 from pathlib import Path
 
 from cryptography import x509
@@ -23,7 +24,15 @@ from sealgate.pki.authority import Issuer, build_anchor
 from sealgate.pki.imports import foreign_anchors
 from sealgate.pki.inspect import pem_of
 from sealgate.pki.keys import public_spki
-from sealgate.pki.lists import foreign_lists, lists_of, pem_of_lists, revocation_keys, until_of
+from sealgate.pki.lists import (
+    age_of,
+    foreign_lists,
+    lists_of,
+    pem_of_lists,
+    revocation_keys,
+    same_key,
+    until_of,
+)
 from sealgate.pki.live import parse_chain
 from sealgate.pki.state import State
 from sealgate.pki.store import Store
@@ -201,7 +210,7 @@ def ensure_client_trust(
 
     Raises:
         CertificateError: as of `client_authorities`, and ``crl-unreadable``, ``crl-not-ours``,
-            ``crl-unsupported``, ``crl-missing``; what is sound of other authorities was taken over.
+            ``crl-unsupported``, ``crl-missing``, ``crl-older``; what is sound of others was taken over.
         CertificateDates: ``crl-expired``, where nobody could come in. Where only one of several authorities
             has no list that counts, the guard keeps its clients out, and nobody else.
     """
@@ -238,8 +247,31 @@ def _take_over(
                 )
             except (CertificateError, CertificateDates) as error:
                 yield error
+                continue
+            older = _older(state, one, found)
+            if older is not None:
+                yield older
             else:
                 _replace(_place(state, one.name), pem_of_lists(found))
+
+
+def _older(
+    state: State, one: Trusted, found: Sequence[x509.CertificateRevocationList]
+) -> CertificateError | None:
+    """Whoever was revoked since the list in force was made would come in again."""
+    try:
+        before = lists_of(_place(state, one.name).read_bytes())
+    except (OSError, ValueError):
+        return None
+    for crl, other in product(found, before):
+        if age_of(crl) < age_of(other) and same_key(crl, other, one.anchors):
+            return CertificateError(
+                "crl-older",
+                f"a list of {one.name} has number {age_of(crl)[0]}, and {age_of(other)[0]} is in force",
+                f"give the newest one; where it began to count anew, remove {_place(state, one.name)}",
+                authority=one.name,
+            )
+    return None
 
 
 def write_lists(state: State, policy: Policy) -> None:

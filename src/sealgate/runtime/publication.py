@@ -62,6 +62,7 @@ class Publication:
         self.others = False
         self._in_force: tuple[InForce, ...] = ()
         self._seen: object = None
+        self._said: object = None
         self._lapsed: frozenset[str] = frozenset()
 
     @property
@@ -171,16 +172,19 @@ class Publication:
 
     def _revoke(self, loaded: Loaded, *, adding: bool = False) -> None:
         """Exactly those on the lists in force, and nobody else; or these too."""
-        keys: dict[bytes, None] = {}
+        own: list[bytes] = []
         if loaded.policy.own_list:
-            keys |= dict.fromkeys(revocation_keys(self._state, system_clock))
-            keys |= dict.fromkeys(membership_keys(self._state, system_clock))
-        for one in self._in_force:
-            keys |= dict.fromkeys(one.keys())
-        keys |= dict.fromkeys(blocked_key(one.fingerprint) for one in blocked(self._state))
+            own = revocation_keys(self._state, system_clock) + membership_keys(self._state, system_clock)
+        own += (blocked_key(one.fingerprint) for one in blocked(self._state))
         now = system_clock()
         lapsed = frozenset(one.name for one in self._in_force if one.lapsed(now))
-        keys |= dict.fromkeys(map(lapsed_key, lapsed))
+        said = (own, self._in_force, lapsed)
+        if not adding and said == self._said:  # a million are not looked through every 15 seconds
+            return
+        self._said = None if adding else said
+        keys = dict.fromkeys((*own, *map(lapsed_key, lapsed)))
+        for one in self._in_force:
+            keys |= dict.fromkeys(one.keys())
         if adding:
             self.revocations.add(keys)
         else:

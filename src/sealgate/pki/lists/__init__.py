@@ -7,6 +7,22 @@ ask). All of these are pure; ``_system/fetch.py`` asks.
 
 from __future__ import annotations
 
-from sealgate.pki.lists.file import foreign_lists, lists_of, pem_of_lists, revocation_keys, until_of
+from sealgate.pki.lists.file import (
+    age_of,
+    foreign_lists,
+    lists_of,
+    pem_of_lists,
+    revocation_keys,
+    same_key,
+    until_of,
+)
 
-__all__ = ["foreign_lists", "lists_of", "pem_of_lists", "revocation_keys", "until_of"]
+__all__ = [
+    "age_of",
+    "foreign_lists",
+    "lists_of",
+    "pem_of_lists",
+    "revocation_keys",
+    "same_key",
+    "until_of",
+]

@@ -122,6 +122,24 @@ def until_of(
     return min(ends.values()) if {_authority(anchor) for anchor in anchors} == ends.keys() else None
 
 
+def age_of(crl: x509.CertificateRevocationList) -> tuple[int, datetime]:
+    """Number and date (RFC 5280 §5.2.3): of two lists the one with more of it is newer. No number is 0."""
+    try:
+        number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    except x509.ExtensionNotFound:
+        number = 0
+    return number, crl.last_update_utc
+
+
+def same_key(
+    one: x509.CertificateRevocationList,
+    other: x509.CertificateRevocationList,
+    anchors: Sequence[x509.Certificate],
+) -> bool:
+    """Are both by one of these authorities?"""
+    return any(_is_by(one, anchor) and _is_by(other, anchor) for anchor in anchors)
+
+
 def _read(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
     try:
         with path.open("rb") as file:
