@@ -45,6 +45,13 @@ _OTHERS: dict[str, dict[str, dict[str, Any]]] = {
             "authorities": [{"name": "partners", "file": "partners.pem", "crl": "partners.crl"}],
         },
     },
+    'clients.authorities = [{ name = "private" }, { name = "guests", file = "guests.pem" }]': {
+        **_APP,
+        "clients": {
+            "mode": "required",
+            "authorities": [{"name": "private"}, {"name": "guests", "file": "guests.pem"}],
+        },
+    },
     'network.allow = ["10.0.0.0/8"]': {**_APP, "network": {"allow": ["10.0.0.0/8"]}},
     'network.deny = ["127.0.0.0/8"]': {**_APP, "network": {"deny": ["127.0.0.0/8"]}},
 }
@@ -69,6 +76,12 @@ _INSTALLED: dict[str, dict[str, dict[str, Any]]] = {
     'certificate.second_key_type = "rsa-3072"': {"certificate": {"second_key_type": "rsa-3072"}},
     'clients.mode = "optional"': {"clients": {"mode": "optional"}},
     'clients.mode = "required"': {"clients": {"mode": "required"}},
+    'clients.authorities = [{ name = "partners", file = "p.pem", crl = "p.crl", grace = "6h" }]': {
+        "clients": {
+            "mode": "required",
+            "authorities": [{"name": "partners", "file": "p.pem", "crl": "p.crl", "grace": "6h"}],
+        }
+    },
     'network.allow = ["10.0.0.0/8"]': {"network": {"allow": ["10.0.0.0/8"]}},
     'network.deny = ["127.0.0.0/8"]': {"network": {"deny": ["127.0.0.0/8"]}},
     'limits.body = "0"': {"limits": {"body": "0"}},
