@@ -171,6 +171,40 @@ def test_one_of_our_names_is_not_another_sites(site: Installed, capsys: pytest.C
         site.rewrite(site={"names": ["localhost", site.host]})
 
 
+def timers(site: Installed) -> str:
+    """What a host of the user's on our address must say."""
+    assert call(site, "apply", "--yes") == 0
+    text = site.own.read_text()
+    assert call(site, "rollback", "--all", "--yes") == 0
+    return next(line for line in text.splitlines() if "RequestReadTimeout" in line)
+
+
+def test_apache_itself_says_which_sites_there_are(
+    site: Installed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Macros and variables made one that nobody saw, on our address, with our second name."""
+    if site.kind == "nginx":
+        return
+    site.rewrite(site={"names": ["localhost", site.host, "second.test"]})
+    environment = site.main.parent / "envvars"
+    before = environment.read_text()
+    environment.write_text(f"{before}\nexport HIS_HOST={site.host}\nexport HIS_NAME=second.test\n")
+    more = timers(site)
+    try:
+        macro = f"<Macro V $n>\n{his(site, '$n', more)}</Macro>\nUse V second.test\n"
+        with said(site, macro):
+            refused(site, capsys, "has a site on", "not understood here", "without macros and variables")
+        with said(site, his(site, address=f"${{HIS_HOST}}:{site.https}")):
+            refused(site, capsys, "on ${HIS_HOST}", "RequestReadTimeout")
+        with said(site, his(site, "${HIS_NAME}", more)):
+            refused(site, capsys, "has a name that was not understood here")
+        with said(site, his(site, "second.test", more, address=site.host)):  # every port is meant
+            refused(site, capsys, "serves", "second.test", "one has to go")
+    finally:
+        environment.write_text(before)
+        site.rewrite(site={"names": ["localhost", site.host]})
+
+
 def test_one_address_of_all_is_not_another_sites(site: Installed, capsys: pytest.CaptureFixture[str]) -> None:
     listen = {"https": [f"0.0.0.0:{site.https}"], "http": [f"{site.host}:{site.http}"]}
     site.rewrite(listen=listen)
@@ -213,3 +247,24 @@ def test_a_command_line_that_changes_what_files_say_is_refused(
         monkeypatch.undo()
         site.start()
     assert call(site, "apply", "--yes") == 0
+
+
+def test_what_a_word_of_the_command_line_lets_in_is_asked_for(
+    site: Installed, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server says which files it reads; but for those under <IfDefine>, when it was not told the word."""
+    if site.kind == "nginx":
+        return
+    folder = site.main.parent / "defined"
+    folder.mkdir()
+    (folder / "real.conf").write_text("RequestHeader set X-Client evil\n")
+    site.stop()
+    try:
+        monkeypatch.setattr(type(site), "command", [*site.command, "-DMORE"])
+        site.start()
+        with said(site, f"<IfDefine MORE>\nInclude {folder}/[^_]*.conf\n</IfDefine>\n"):
+            refused(site, capsys, "real.conf: the server reads it by an include that was not understood here")
+    finally:
+        site.stop()
+        monkeypatch.undo()
+        site.start()

@@ -145,7 +145,7 @@ class Server:
         """
         argv = command_line(self.pid) if self.pid else ()
         listen, names = self.policy.listen, self.policy.site.names
-        beside = in_our_place(self.place, content, listen.https + listen.http, names)
+        beside = in_our_place(self.place, content, listen.https + listen.http, names, argv)
         return (*inherits(self.place, content, argv), *beside)
 
     def promises(self) -> tuple[Capability, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sealgate.engines.configurations.library import LARGEST
-from sealgate.engines.configurations.neighbours import neighbours, said, unread
+from sealgate.engines.configurations.neighbours import Told, beside, hidden, neighbours, said, unread
 from sealgate.policy.model import Endpoint
 
 OURS = (Endpoint("0.0.0.0", 443), Endpoint("127.0.0.1", 80), Endpoint("::", 443))
@@ -48,10 +48,40 @@ def test_nginx(tmp_path: Path, inside: str, expected: list[object]) -> None:
             "<VirtualHost 127.0.0.2:80 [::1]:443>\nServerName a.test\n</VirtualHost>",
             [("[::1]:443", ("a.test",))],
         ),
+        ("<VirtualHost *>\nServerName a.test\n</VirtualHost>", [("*", ("a.test",))]),
+        ("<VirtualHost 127.0.0.1>\nServerAlias a.tes?\n</VirtualHost>", [("127.0.0.1", ("a.test",))]),
+        ("<VirtualHost 127.0.0.1:*>\nServerName x\n</VirtualHost>", [("127.0.0.1:*", ())]),
+        ("<VirtualHost ${HIS}:443>\nServerName x\n</VirtualHost>", [("${HIS}:443", ())]),
+        ("<VirtualHost *:${HIS}>\nServerName x\n</VirtualHost>", [("*:${HIS}", ())]),
+        ("<VirtualHost ${HIS}:8443>\nServerName x\n</VirtualHost>", []),
     ],
 )
 def test_apache(tmp_path: Path, text: str, expected: list[object]) -> None:
     assert found(tmp_path, "apache", text) == expected
+
+
+def test_what_the_server_says_and_was_not_read_is_hidden(tmp_path: Path) -> None:
+    """A site that a macro makes; a name, or an address, that a variable is."""
+    main, own = tmp_path / "main.conf", tmp_path / "own.conf"
+    main.write_text("<VirtualHost 127.0.0.1:80>\nServerName x\n</VirtualHost>")
+    known = beside("apache", main, own, OURS, NAMES)
+    told = [
+        Told(f"{main}:1", "127.0.0.1:80", ("x",)),
+        Told(f"{own}:1", "127.0.0.1:80", ("a.test",)),
+        Told("macro:1", "127.0.0.2:80", ("a.test",)),
+    ]
+    assert hidden("apache", told, known, own, OURS, NAMES) == ()
+    told += [
+        Told("macro:2", "*:443", ("x",)),
+        Told("macro:3", "127.0.0.1:*", ("x", "A.test")),
+        Told(f"{main}:1", "127.0.0.1:80", ("x", "b.*")),
+    ]
+    found = hidden("apache", told, known, own, OURS, NAMES)
+    assert [(one.place, one.same) for one in found] == [
+        ("macro:2", ()),
+        ("macro:3", ("a.test",)),
+        (f"{main}:1", ("b.test",)),
+    ]
 
 
 def test_our_own_file_is_nobodys_neighbour(tmp_path: Path) -> None:

@@ -109,6 +109,51 @@ def test_what_is_wrong_with_an_apache_file_is_said(text: str, why: str) -> None:
     assert [one.why for one in read_apache("/m", Texts({"/m": text})).unread] == [why]
 
 
+UNKNOWN = "and what a variable in it says is not known here"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Include ${FROM_OUTSIDE}/*.conf", []),
+        ("Define my-dir /x\nInclude ${my-dir}/*.conf", ["evil"]),
+        ("Define a.b:c /x\nInclude ${a.b:c}/*.conf", ["evil"]),
+        ("Define P /x\n<IfDefine NO>\nDefine P /none\n</IfDefine>\nInclude ${P}/*.conf", []),
+        ("<IfDefine NO>\nDefine P /x\n</IfDefine>\nInclude ${P}/*.conf", []),
+        ("Define P /x\nDefine P /none\nInclude ${P}/*.conf", []),
+        ("Define P /x\nDefine P /x\nInclude ${P}/*.conf", ["evil"]),
+        ("Define P /x\nUnDefine P\nInclude ${P}/*.conf", []),
+        ("ServerRoot /y\n<IfDefine NO>\nServerRoot /x\n</IfDefine>\nInclude *.conf", []),
+        ("ServerRoot /x\n<IfDefine NO>\nServerRoot /x\n</IfDefine>\nInclude *.conf", ["evil"]),
+    ],
+)
+def test_where_an_apache_include_leads_is_known_or_said_to_be_unknown(text: str, expected: list[str]) -> None:
+    found = read_apache("/m", Texts({"/m": text, "/x/1.conf": "evil"}))
+    assert [one.name for one in found.root.walk() if one.name == "evil"] == expected
+    assert [one.why.endswith(UNKNOWN) for one in found.unread] == [True] * (not expected)
+
+
+@pytest.mark.parametrize("what", ["${D} evil", "evil ${D}"])
+@pytest.mark.parametrize("define", ["UnDefine D", "Define D 2", "<IfDefine NO>\nDefine D 2\n</IfDefine>"])
+def test_what_an_apache_variable_says_is_known_or_stays_as_it_is_written(define: str, what: str) -> None:
+    found = read_apache("/m", Texts({"/m": f"Define D 1\n{define}\n{what}"}))
+    last = tuple(found.root.walk())[-1]
+    assert "${" in " ".join((last.name, *last.args))
+
+
+@pytest.mark.parametrize("end", ["\\", "\\\\", "\\\\\\"])
+def test_a_last_backslash_goes_on_in_apache_comments_too(end: str) -> None:
+    """Whatever stands before it: httpd 2.4, ap_cfg_getline."""
+    text = f"# a {end}\n<Directory /nowhere>\nevil\n# b {end}\n</Directory>\n"
+    assert [one[0] for one in seen(read_apache("/m", Texts({"/m": text})))] == ["evil"]
+
+
+def test_a_carriage_return_ends_no_line_of_nginx() -> None:
+    """crossplane takes it for an end, so that what follows looks as if it stood in a comment, or did not."""
+    (unread,) = read_nginx("/m", Texts({"/m": "# a\r server {\ndeny all;\n# a\r }"})).unread[:1]
+    assert "carriage return" in unread.why
+
+
 def test_caddyfile() -> None:
     text = '{\n admin off\n}\n(s) {\n a "x y" `z`\n}\nb.test {\n import s\n c { # d\n  e\n }\n}\n'
     assert seen(read_caddyfile("/c", Texts({"/c": text}))) == [

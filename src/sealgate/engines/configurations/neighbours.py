@@ -1,7 +1,7 @@
 """Sites of the user's own that stand where ours would: the same address, perhaps the same name.
 
-Read from his configuration, never asked of his server; a regular expression that Python does not know may
-match every name.
+Read from his configuration, and compared with what his server says itself where it can say so (`hidden`); a
+regular expression that Python does not know may match every name, a variable be any address.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from sealgate.engines.configurations.library import Library
 from sealgate.engines.configurations.nginx import read_nginx
 from sealgate.policy.model import Endpoint
 
-__all__ = ["Beside", "Neighbour", "beside", "neighbours", "reader", "said", "unread"]
+__all__ = ["Beside", "Neighbour", "Told", "beside", "hidden", "neighbours", "reader", "said", "unread"]
 
 _EVERY_4, _EVERY_6 = frozenset({"", "*", "0.0.0.0", "_default_"}), frozenset({"", "*", "::", "_default_"})  # noqa: S104 - compared
-_ADDRESS = re.compile(r"(?:\[(?P<six>[^\]]*)\]|(?P<host>[^:\[\]]*))(?::(?P<port>\d{1,5}))?")
+_ADDRESS = re.compile(r"(?:\[(?P<six>[^\]]*)\]|(?P<host>[^:\[\]]*))(?::(?P<port>\d{1,5}|\*|.*\$\{.*))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,21 @@ class Beside:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """A site, as the user's server says it: variables, macros and conditions are its affair.
+
+    Attributes:
+        place: where it was read from.
+        address: where it listens.
+        names: that it answers for.
+    """
+
+    place: str
+    address: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Site:
     block: Directive
     names: tuple[str, ...]
@@ -104,17 +119,46 @@ def beside(
             continue
         same = tuple(one for one in names if any(_names(theirs, one, server) for theirs in site.names))
         for text in dict.fromkeys(site.listens):
-            met = [one for one in ours if _meets(text, one)]
+            met = [one for one in ours if _meets(text, one, server)]
             if met:
                 theirs = _host(text)
                 wide = [one for one in met if _is_every(one.host, one)]
                 alone = any(not _is_every(theirs, one) for one in wide)
-                together = any(theirs == one.host for one in met) or any(
-                    _is_every(theirs, one) for one in wide
+                together = "${" in text or any(
+                    theirs == one.host or (one in wide and _is_every(theirs, one)) for one in met
                 )
                 neighbour = Neighbour(site.block.place, text, site.names, same)
                 found.append(Beside(neighbour, site.block, alone, together))
     return tuple(sorted(found, key=lambda one: not one.neighbour.same))
+
+
+def hidden(
+    server: str,
+    told: Sequence[Told],
+    known: Sequence[Beside],
+    own: Path,
+    ours: Sequence[Endpoint],
+    names: Sequence[str],
+) -> tuple[Neighbour, ...]:
+    """Sites on our addresses, or with our names there, of which only the server itself says so.
+
+    Args:
+        server: ``nginx`` or ``apache``.
+        told: all of its sites, as it says.
+        known: what was read.
+        own: our file, which does not count.
+        ours: where we would listen.
+        names: that we would answer for.
+    """
+    found = []
+    for one in told:
+        if one.place.startswith(f"{own}:") or not any(_meets(one.address, each, server) for each in ours):
+            continue
+        same = tuple(name for name in names if any(_names(theirs, name, server) for theirs in one.names))
+        before = [each.neighbour.same for each in known if each.neighbour.place == one.place]
+        if not before or not set(same).issubset(*before):
+            found.append(Neighbour(one.place, one.address, one.names, same))
+    return tuple(found)
 
 
 def reader(server: str) -> Callable[[str, Library], Configuration] | None:
@@ -150,7 +194,7 @@ def said(server: str, main: Path, own: Path, ours: Sequence[Endpoint]) -> frozen
         return frozenset(ours)
     found = configuration.root.walk()
     texts = {one.value for one in found if one.name == "listen" and one.file != str(own)}
-    return frozenset(one for one in ours if any(_meets(text, one) for text in texts))
+    return frozenset(one for one in ours if any(_meets(text, one, server) for text in texts))
 
 
 def _names(theirs: str, ours: str, server: str) -> bool:
@@ -183,14 +227,21 @@ def _is_every(host: str, ours: Endpoint) -> bool:
     return host in (_EVERY_6 if ":" in ours.host else _EVERY_4)
 
 
-def _meets(text: str, ours: Endpoint) -> bool:
+def _meets(text: str, ours: Endpoint, server: str) -> bool:
     match = _ADDRESS.fullmatch(text if not text.isdigit() else f":{text}")
-    if match is None or int(match["port"] or 80) != ours.port:
+    if match is None or not _same_port(match["port"] or ("*" if server == "apache" else "80"), ours):
         return False
+    if "${" in (match["host"] or ""):
+        return True
     every = _EVERY_6 if ":" in ours.host else _EVERY_4
     host = match["host"] if match["six"] is None else match["six"]
     alike = match["six"] is None or ":" in ours.host  # [::] is IPv6 alone, as nginx has it by default
     return host == ours.host or (alike and (host in every or (ours.host in every and _family(host, ours))))
+
+
+def _same_port(port: str, ours: Endpoint) -> bool:
+    """Apache takes ``*`` and none for all of them; what a variable says is not known."""
+    return port == "*" or "${" in port or int(port) == ours.port
 
 
 def _family(host: str, ours: Endpoint) -> bool:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from sealgate.engines import servers
 from sealgate.engines.configurations.directive import Directive
+from sealgate.engines.configurations.neighbours import Told
 from sealgate.engines.contract import Capability, Program, Refusal
 from sealgate.engines.facts import Backend, RenderFacts
 from sealgate.engines.registry import engine_ids
@@ -64,15 +65,17 @@ class Check(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """How a server is asked which files it reads.
+    """How a server is asked which files it reads, and which sites it finds in them.
 
     Attributes:
-        command: by which it says so, for its program and a main configuration.
-        names: those in its output.
+        command: by which it says so: for its program, a main configuration, the running one's command line.
+        names: of the files, in its output.
+        sites: likewise, with addresses and names as it understands them; nothing where it does not say.
     """
 
-    command: Callable[[Path, Path], Argv]
+    command: Callable[[Path, Path, Argv], Argv]
     names: Callable[[str], tuple[str, ...]]
+    sites: Callable[[str], tuple[Told, ...]] = lambda _output: ()
 
 
 def nothing_inherited(root: Directive, own: Directive) -> tuple[Directive, ...]:  # noqa: ARG001 - see Included

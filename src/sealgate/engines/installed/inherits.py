@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from sealgate._system.commands import MOST, run
 from sealgate.engines.configurations.installed import from_file
 from sealgate.engines.configurations.library import Library, Texts
-from sealgate.engines.configurations.neighbours import beside, reader
+from sealgate.engines.configurations.neighbours import Told, beside, hidden, reader
 from sealgate.engines.installed.contract import Place, nothing_inherited
 from sealgate.errors import EngineError
 from sealgate.policy.model import Endpoint
@@ -24,6 +24,8 @@ __all__ = ["Inherited", "in_our_place", "inherits", "refuse"]
 _MOST_TOLD = 20
 _SECONDS = 30.0
 REMEDY = "move each line into your own server blocks, or say what it means in the policy"
+_ONE_OF_TWO = "take the name or the address out of one of the two"
+_PLAINLY = "write that site without macros and variables, or give it an address of its own"
 _READABLE = "have every file that is included be there, readable, and without mistakes"
 
 
@@ -110,19 +112,19 @@ def inherits(place: Place, content: bytes, argv: Sequence[str] = ()) -> tuple[In
     every = (
         *(Inherited(one.place, one.name) for one in found),
         *(Inherited(one.place, "", one.why) for one in unread),
-        *_unfollowed(place, followed.names),
+        *_unfollowed(place, followed.names, argv),
         *_command_line(place, argv),
     )
     return tuple(dict.fromkeys(every))
 
 
-def _unfollowed(place: Place, names: set[str]) -> Iterator[Inherited]:
+def _unfollowed(place: Place, names: set[str], argv: Sequence[str]) -> Iterator[Inherited]:
     """Files that the server reads, as it says itself, and that were not read here."""
     sources = place.included.sources
     if sources is None:
         return
     program, main = place.program.path, place.main
-    done = run(sources.command(program, main), seconds=_SECONDS)
+    done = run(sources.command(program, main, tuple(argv)), seconds=_SECONDS)
     told = sources.names(done.output)
     if done.status and run(place.included.check(program, main), seconds=_SECONDS).status:
         return  # it would not start by these files: the check of what is to be written says why
@@ -136,7 +138,7 @@ def _unfollowed(place: Place, names: set[str]) -> Iterator[Inherited]:
 
 
 def in_our_place(
-    place: Place, content: bytes, ours: Sequence[Endpoint], names: Sequence[str]
+    place: Place, content: bytes, ours: Sequence[Endpoint], names: Sequence[str], argv: Sequence[str] = ()
 ) -> tuple[Inherited, ...]:
     """Sites of the user's that would answer in our place, or change what ours does.
 
@@ -145,6 +147,7 @@ def in_our_place(
         content: of our file.
         ours: where our site is.
         names: of our site.
+        argv: of the running server, where it is known.
 
     Raises:
         UsageError: ``server-config-unreadable``.
@@ -155,12 +158,20 @@ def in_our_place(
     own = str(place.own)
     root = read(own, Texts({own: content.decode(errors="replace")})).root
     found = []
-    for one in beside(place.included.id, place.main, place.own, ours, names):
+    kind = place.included
+    known = beside(kind.id, place.main, place.own, ours, names)
+    for site in hidden(kind.id, _sites(place, argv), known, place.own, ours, names):
+        unknown = f"{site.place} has a site on {site.address} that was not understood here"
+        fact = str(site) if site.same else unknown
+        found.append(Inherited(site.place, "", fact=fact, cure=_ONE_OF_TWO if site.same else _PLAINLY))
+    for one in known:
         told, where = one.neighbour, one.neighbour.place
         part, cure = place.included.disturbs(one.block, root) if one.together else ("", "")
         if told.same:
-            cure = "take the name or the address out of one of the two"
-            found.append(Inherited(where, "", fact=str(told), cure=cure))
+            found.append(Inherited(where, "", fact=str(told), cure=_ONE_OF_TWO))
+        elif any("${" in name for name in told.names):
+            fact = f"{where}, on {told.address} too, has a name that was not understood here"
+            found.append(Inherited(where, "", fact=fact, cure=_PLAINLY))
         elif one.alone:
             fact = f"{where} listens on {told.address} alone: whatever comes there is its, our names too"
             cure = "name the addresses of this site in listen, and not all of them"
@@ -168,6 +179,15 @@ def in_our_place(
         elif part:
             found.append(Inherited(where, "", fact=f"{where}, on {told.address} too, {part}", cure=cure))
     return tuple(dict.fromkeys(found))
+
+
+def _sites(place: Place, argv: Sequence[str]) -> tuple[Told, ...]:
+    """What the server says of its sites; that it says nothing is said by `_unfollowed`."""
+    sources = place.included.sources
+    if sources is None:
+        return ()
+    done = run(sources.command(place.program.path, place.main, tuple(argv)), seconds=_SECONDS)
+    return () if done.status else sources.sites(done.output)
 
 
 def _command_line(place: Place, argv: Sequence[str]) -> Iterator[Inherited]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from sealgate.engines.configurations.directive import Directive
+from sealgate.engines.configurations.neighbours import Told
 from sealgate.engines.contract import Capability, Refusal
 from sealgate.engines.installed.contract import Included, Sources, check_path, count
 from sealgate.engines.installed.promises import Words, promises
@@ -92,10 +95,42 @@ def _pid_file(output: str) -> str:
 
 
 _SOURCE = re.compile(r"^\s+\((?:\*|\d+)\) (/.*)$", re.MULTILINE)
+_SITE = re.compile(r"(?P<head>\S+|\s+port \S+ namevhost)\s+(?P<name>\S+) \((?P<place>.+:\d+)\)")
+_SEVERAL = re.compile(r"(\S+)\s+is a NameVirtualHost")
+_ALIAS = re.compile(r"\s+(?:wild )?alias (\S+)")
+_VALUED = "CDEcdefkn"
+"""Options with a value: in the next word, or the rest of this one (httpd's main.c, mpm_common.h)."""
 
 
-def _sources(program: Path, main: Path) -> tuple[str, ...]:
-    return _run(program, main, "-t", "-D", "DUMP_INCLUDES")
+def _sources(program: Path, main: Path, argv: tuple[str, ...]) -> tuple[str, ...]:
+    """With the words by which the running one decides what an IfDefine means."""
+    defined = [word for letter, value in _options(argv) if letter == "D" for word in ("-D", value)]
+    return _run(program, main, "-t", "-D", "DUMP_INCLUDES", "-D", "DUMP_VHOSTS", *defined)
+
+
+def _sites(output: str) -> tuple[Told, ...]:
+    """One address has its only site beside it, or below it all of them, each with what else it is called."""
+    found: list[Told] = []
+    address = ""
+    for line in output.splitlines():
+        if several := _SEVERAL.fullmatch(line):
+            address = several[1]
+        elif site := _SITE.fullmatch(line):
+            here = address if site["head"].startswith(" ") else site["head"]
+            found.append(Told(site["place"], here, (site["name"],)))
+        elif found and (alias := _ALIAS.fullmatch(line)):
+            found[-1] = replace(found[-1], names=(*found[-1].names, alias[1]))
+    return tuple(found)
+
+
+def _options(argv: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Those with a value."""
+    words = iter(argv[1:])
+    for word in words:
+        letters = word[1:] if word.startswith("-") else ""
+        at = next((at for at, letter in enumerate(letters) if letter in _VALUED), None)
+        if at is not None:
+            yield letters[at], letters[at + 1 :] or next(words, "")
 
 
 def _disturbs(block: Directive, own: Directive) -> tuple[str, str]:
@@ -118,7 +153,7 @@ def _disturbs(block: Directive, own: Directive) -> tuple[str, str]:
 
 def _alters(argv: tuple[str, ...]) -> str:
     """Directives before and after the files, and another root for relative names."""
-    found = [word[:2] for word in argv[1:] if re.match(r"-[cCd]", word)]
+    found = [f"-{letter}" for letter, _ in _options(argv) if letter in "cCd"]
     return " ".join(dict.fromkeys(found))
 
 
@@ -141,6 +176,6 @@ INCLUDED = Included(
     reload=signal.SIGUSR1,
     inherited=inherited,
     disturbs=_disturbs,
-    sources=Sources(_sources, lambda output: tuple(_SOURCE.findall(output))),
+    sources=Sources(_sources, lambda output: tuple(_SOURCE.findall(output)), _sites),
     alters=_alters,
 )

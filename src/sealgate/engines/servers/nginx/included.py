@@ -109,13 +109,13 @@ def _ask(program: Path, main: Path) -> tuple[tuple[str, ...], ...]:
 _SOURCE = re.compile(r"^# configuration file (/.*):$", re.MULTILINE)
 
 
-def _sources(program: Path, main: Path) -> tuple[str, ...]:
+def _sources(program: Path, main: Path, _argv: tuple[str, ...] = ()) -> tuple[str, ...]:
     return (str(program), "-T", "-q", "-c", str(main))
 
 
 def _alters(argv: tuple[str, ...]) -> str:
     """Of ``-g``: it stands for the main file's first lines, and may include others. One word: its title."""
-    said = " ".join(argv).partition(" -g")[2]
+    said = " ".join(re.split(r"\s-[?hvVtTq]*g", " ".join(argv))[1:])  # options stand together, as in -qg
     return "-g with include or load_module" if re.search(r"\b(?:include|load_module)\b", said) else ""
 
 
