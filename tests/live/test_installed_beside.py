@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from sealgate.engines.installed.process import reload
 from tests.live.backend import Backend, backend
-from tests.live.installed import Installed, call, installed, said, untouched
+from tests.live.installed import Installed, call, installed, said, server_of, untouched
 
 LOAD = "LoadModule {0}_module /usr/lib/apache2/modules/mod_{0}.so\n"
 HIS = "server_name {name}; ssl_certificate {folder}/his.pem; ssl_certificate_key {folder}/his.key; "
@@ -138,15 +139,13 @@ def asked(site: Installed, sni: str, *, weak: bool = False) -> bytes:
         return b"".join(parts)
 
 
-def test_another_sites_handshake_leads_to_no_answer_of_ours(site: Installed, behind: Backend) -> None:
+def test_another_sites_handshake_leads_to_no_answer_of_ours(
+    site: Installed, behind: Backend, capsys: pytest.CaptureFixture[str]
+) -> None:
     """nginx reads header fields, and speaks TLS, by the rules of the site that the handshake names."""
-    if site.kind == "nginx":
-        more = "underscores_in_headers on; ignore_invalid_headers off; ssl_ciphers AES128-SHA:@SECLEVEL=0;"
-    else:
-        assert call(site, "apply", "--yes") == 0
-        text = site.own.read_text()
-        assert call(site, "rollback", "--all", "--yes") == 0
-        more = next(line for line in text.splitlines() if "RequestReadTimeout" in line)
+    site.rewrite(site={"names": ["localhost"]})
+    more = "underscores_in_headers on; ignore_invalid_headers off; ssl_ciphers AES128-SHA:@SECLEVEL=0;"
+    more = timers(site) if site.kind == "apache" else more
     with said(site, his(site, more=more)):
         assert call(site, "apply", "--yes") == 0
         before = len(behind.seen)
@@ -157,6 +156,11 @@ def test_another_sites_handshake_leads_to_no_answer_of_ours(site: Installed, beh
         assert asked(site, "localhost").startswith(b"HTTP/1.1 200" if site.kind == "nginx" else b"HTTP/1.1 ")
         assert not [name for one in behind.seen[before:] for name, _ in one["fields"] if "6.6" in name]
         assert call(site, "observe") == 0
+    assert call(site, "rollback", "--all", "--yes") == 0
+    site.rewrite(site={"names": ["localhost", site.host]})
+    if site.kind == "apache":  # no handshake names an address: the first host answers
+        with said(site, his(site, more=more)):
+            refused(site, capsys, f"those for {site.host}, a name of ours", "take", "out of site.names")
 
 
 def test_one_of_our_names_is_not_another_sites(site: Installed, capsys: pytest.CaptureFixture[str]) -> None:
@@ -205,6 +209,42 @@ def test_apache_itself_says_which_sites_there_are(
         site.rewrite(site={"names": ["localhost", site.host]})
 
 
+def looks(site: Installed) -> list[str]:
+    """What differs from outside."""
+    drift = site.json("observe")["drift"]
+    return [one["fact"] for one in drift if one["kind"].startswith("seen-")]
+
+
+@pytest.mark.usefixtures("unasked")
+def test_each_name_is_looked_at_on_each_listener(site: Installed, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only the first was: another site's answers under the second were nobody's affair."""
+    site.rewrite(site={"names": ["localhost", "second.test"]})
+    more = timers(site) if site.kind == "apache" else ""
+    redirect = "ServerName second.test\nRedirect 404 /\n"
+    plain = {
+        "nginx": f"server {{ listen {site.host}:{site.http}; server_name second.test; return 204; }}\n",
+        "apache": f"<VirtualHost {site.host}:{site.http}>\n{redirect}</VirtualHost>\n",
+    }[site.kind]
+    try:
+        for text, listener in ((his(site, "second.test", more), site.https), (plain, site.http)):
+            assert call(site, "apply", "--yes") == 0
+            assert call(site, "observe") == 0
+            seen = f"{site.host}:{listener} as second.test: "
+            with said(site, text):
+                with server_of(site) as server:
+                    reload(server.place, server.master)
+                site.wait_for(lambda: looks(site))
+                assert all(fact.startswith(seen) for fact in looks(site))
+                assert call(site, "rollback", "--all", "--yes") == 0
+                capsys.readouterr()
+                assert call(site, "apply", "--yes") == 3
+                assert f"apply-not-observed: {seen}" in " ".join(capsys.readouterr().err.split())
+            assert call(site, "apply", "--yes") == 0
+            assert call(site, "rollback", "--all", "--yes") == 0
+    finally:
+        site.rewrite(site={"names": ["localhost", site.host]})
+
+
 def test_one_address_of_all_is_not_another_sites(site: Installed, capsys: pytest.CaptureFixture[str]) -> None:
     listen = {"https": [f"0.0.0.0:{site.https}"], "http": [f"{site.host}:{site.http}"]}
     site.rewrite(listen=listen)
@@ -222,6 +262,8 @@ def test_apache_takes_timers_and_addresses_from_the_first_site(
         return
     with said(site, his(site)):
         refused(site, capsys, "RequestReadTimeout", "write into that host: RequestReadTimeout handshake=")
+    with said(site, his(site, more=f"{timers(site)}\nRequestReadTimeout header=0")):
+        refused(site, capsys, "RequestReadTimeout")
     with said(site, his(site, more="RemoteIPProxyProtocol On\nRemoteIPProxyProtocolExceptions 127.0.0.1/32")):
         refused(site, capsys, "RemoteIPProxyProtocol")
 

@@ -204,3 +204,22 @@ def test_what_a_stranger_must_see() -> None:
     assert (expected.plain, expected.location) == (308, "https://localhost/")
     assert expected.hsts == "max-age=300"
     assert expected_of(facts(CASES["unix"], "nginx")).location == ""
+
+
+def test_a_stranger_must_see_the_same_under_other_names() -> None:
+    names = ["*.a.test", "a.test", "localhost", "::1", "www.a.test"]
+    site = {"names": names, "upstream": "http://127.0.0.1:9000"}
+    tables = {**CASES["http"], "site": site, "listen": {"https": ["127.0.0.1:443"], "http": ["127.0.0.1:80"]}}
+    first = expected_of(facts(tables, "nginx"))
+    others = [first.under(one) for one in first.others]
+    assert first.name == "a.test"
+    assert [one.name for one in others] == ["www.a.test", "localhost", "::1"]
+    assert [one.location for one in others] == [
+        f"https://{host}/" for host in ("www.a.test", "localhost", "[::1]")
+    ]
+    assert first.hsts == others[0].hsts != others[1].hsts
+    assert all(one.others == () for one in others)
+    old = {key: value for key, value in first.as_json().items() if key != "others"}
+    assert Expected.from_json(old).others == ()
+    many = {**tables, "site": {**site, "names": [f"n{number}.test" for number in range(30)]}}
+    assert len(expected_of(facts(many, "nginx")).others) == 19

@@ -1,4 +1,6 @@
-"""Look at every listener from outside and compare it with what is meant. Blocking.
+"""Look at every listener from outside, under each name, and compare it with what is meant. Blocking.
+
+Another site on the same address may have one of the names: what is seen under the first says nothing of that.
 
 No look reaches the backend: a path that is not canonical is answered by the server itself, and carries HSTS
 as every answer does.
@@ -15,6 +17,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from sealgate.engines.installed.expected import Expected
 from sealgate.engines.observe import reachable
@@ -40,7 +43,7 @@ class Difference:
 
     Attributes:
         kind: ``connection``, ``certificate``, ``protocol``, ``hsts``, ``status`` or ``redirect``.
-        where: the listener.
+        where: the listener, and the name where it is not the site's first.
         expected, seen: in words.
     """
 
@@ -79,7 +82,7 @@ def until_same(
 
 
 def look(expected: Expected, fingerprint: str) -> tuple[Difference, ...]:
-    """One look at every listener.
+    """One look at every listener, under each name; where one does not answer at all, no other is tried.
 
     Args:
         expected: what is meant.
@@ -87,10 +90,19 @@ def look(expected: Expected, fingerprint: str) -> tuple[Difference, ...]:
     """
     found: list[Difference] = []
     for endpoint in expected.https:
-        found += _https(endpoint, expected, fingerprint)
+        found += _named(expected, partial(_https, endpoint, fingerprint))
     for endpoint in expected.http:
-        found += _plain(endpoint, expected)
+        found += _named(expected, partial(_plain, endpoint))
     return tuple(found)
+
+
+def _named(expected: Expected, seen: Callable[[Expected, str], Iterator[Difference]]) -> Iterator[Difference]:
+    """Under the first name, and then under the others."""
+    for one in (expected, *map(expected.under, expected.others)):
+        differences = tuple(seen(one, "" if one is expected else f" as {one.name}"))
+        yield from differences
+        if any(difference.kind == "connection" for difference in differences):
+            return
 
 
 def gone(expected: Expected, fingerprint: str) -> tuple[Difference, ...]:
@@ -112,8 +124,9 @@ def showing(expected: Expected, fingerprints: set[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _https(endpoint: Endpoint, expected: Expected, fingerprint: str) -> Iterator[Difference]:
-    where = str(endpoint)
+def _https(endpoint: Endpoint, fingerprint: str, expected: Expected, name: str) -> Iterator[Difference]:
+    """``name`` is the words for one of the others: versions are tried under the first alone."""
+    where = f"{endpoint}{name}"
     try:
         seen, protocol = _handshake(endpoint, expected)
     except (OSError, ssl.SSLError) as error:
@@ -125,8 +138,9 @@ def _https(endpoint: Endpoint, expected: Expected, fingerprint: str) -> Iterator
         yield Difference("protocol", where, expected.protocols[-1], protocol)
     if expected.clients == "required":
         return  # a stranger sees no more
-    yield from _versions(endpoint, expected)
-    yield from _answer(endpoint, expected)
+    if not name:
+        yield from _versions(endpoint, expected)
+    yield from _answer(endpoint, expected, where)
 
 
 def _versions(endpoint: Endpoint, expected: Expected) -> Iterator[Difference]:
@@ -142,8 +156,7 @@ def _versions(endpoint: Endpoint, expected: Expected) -> Iterator[Difference]:
             yield Difference("protocol", str(endpoint), f"{version} {words[wanted]}", words[spoken])
 
 
-def _answer(endpoint: Endpoint, expected: Expected) -> Iterator[Difference]:
-    where = str(endpoint)
+def _answer(endpoint: Endpoint, expected: Expected, where: str) -> Iterator[Difference]:
     try:
         with _connect(endpoint, expected) as raw, _wrapped(raw, expected) as tls:
             status, fields = _exchange(tls, _ODD, _host(expected.name))
@@ -157,8 +170,8 @@ def _answer(endpoint: Endpoint, expected: Expected) -> Iterator[Difference]:
         yield Difference("hsts", where, f"{expected.hsts!r}", f"{' and '.join(values) or 'not there'!r}")
 
 
-def _plain(endpoint: Endpoint, expected: Expected) -> Iterator[Difference]:
-    where = str(endpoint)
+def _plain(endpoint: Endpoint, expected: Expected, name: str) -> Iterator[Difference]:
+    where = f"{endpoint}{name}"
     try:
         with _connect(endpoint, expected) as sock:
             status, fields = _exchange(sock, "/", _host(expected.name))

@@ -18,7 +18,7 @@ from sealgate.engines.servers.apache.facts import quoted, whole_seconds
 from sealgate.engines.servers.apache.included_site import render
 from sealgate.engines.servers.apache.inherited import inherited
 from sealgate.engines.servers.apache.limits import ENDS
-from sealgate.policy.model import Policy
+from sealgate.policy.model import Policy, is_address
 
 __all__ = ["INCLUDED", "exclude", "include"]
 
@@ -140,13 +140,21 @@ def _disturbs(block: Directive, own: Directive) -> tuple[str, str]:
             "has RemoteIPProxyProtocol, which would count for our clients too",
             "give this site an address of its own",
         )
-    ours = [one for host in own.own("virtualhost") for one in host.own("requestreadtimeout")]
-    lines = {one.args for one in ours}
-    if lines and not any(one.args in lines for one in block.own("requestreadtimeout")):
+    hosts = own.own("virtualhost")
+    ours = [one for host in hosts for one in host.own("requestreadtimeout")]
+    lines, theirs = {one.args for one in ours}, {one.args for one in block.own("requestreadtimeout")}
+    if lines and (not theirs or theirs - lines):  # of several the last counts, for each stage
         line = f"RequestReadTimeout {' '.join(ours[0].args)}"
         return (
             "has other RequestReadTimeout values, and Apache takes those of the first host for all",
             f"write into that host: {line}; or give this site an address of its own",
+        )
+    names = (name for host in hosts for one in host.own("servername", "serveralias") for name in one.args)
+    address = next((name for name in names if is_address(name.strip("[]"))), "")
+    if address and any(one.value.lower() != "off" for one in block.own("sslengine")):
+        return (  # RFC 6066 §3: no address is sent as a name
+            f"answers handshakes that name nobody, so those for {address}, a name of ours",
+            f"take {address} out of site.names, or give this site an address of its own",
         )
     return "", ""
 
