@@ -245,6 +245,27 @@ def test_each_name_is_looked_at_on_each_listener(site: Installed, capsys: pytest
         site.rewrite(site={"names": ["localhost", site.host]})
 
 
+def test_plan_foresees_what_apache_was_not_told_of(
+    site: Installed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """His files name our address, and it was not reloaded since: `apply` has it read them first."""
+    if site.kind == "nginx":
+        return
+    both = f"Listen {site.host}:{site.https}\nListen {site.http}\n"
+    with said(site, f"<IfDefine NOPE>\n{both}</IfDefine>\n"):  # a condition, as in Debian's own ports.conf
+        assert site.json("plan")["shared"] == []
+        assert call(site, "apply", "--yes") == 0
+        assert call(site, "rollback", "--all", "--yes") == 0
+    with said(site, both):
+        plan = site.json("plan")
+        assert (plan["check"]["accepted"], len(plan["shared"])) == (True, 2)
+        assert call(site, "apply", "--yes") == 0
+        assert site.json("observe")["drift"] == []
+        assert call(site, "rollback", "--all", "--yes") == 0
+    with said(site, f"{both}Perhaps\n"):
+        assert call(site, "plan") == 1
+
+
 def test_one_address_of_all_is_not_another_sites(site: Installed, capsys: pytest.CaptureFixture[str]) -> None:
     listen = {"https": [f"0.0.0.0:{site.https}"], "http": [f"{site.host}:{site.http}"]}
     site.rewrite(listen=listen)

@@ -29,7 +29,7 @@ from sealgate.engines.installed.decide import Act, Disk, acts, rollback_to
 from sealgate.engines.installed.inherits import Inherited, in_our_place, inherits, refuse
 from sealgate.engines.installed.journal import Journal, Record, Version
 from sealgate.engines.installed.look import look
-from sealgate.engines.installed.process import Master
+from sealgate.engines.installed.process import Master, listening
 from sealgate.engines.installed.running import command_line, master, not_running
 from sealgate.engines.installed.site import Wanted, applied, doubtful, folder, free_addresses, wanted
 from sealgate.engines.installed.swap import locked
@@ -44,7 +44,7 @@ from sealgate.runtime.control import ask
 from sealgate.runtime.site import system_trust
 
 if TYPE_CHECKING:
-    from sealgate.policy.model import Policy
+    from sealgate.policy.model import Endpoint, Policy
 
 __all__ = ["Server", "apply_to", "confirmed", "open_server", "roll_back", "server_options"]
 
@@ -85,6 +85,7 @@ class Server:
         journal: of this server.
         record: what it says.
         master: the running server's first process, or none.
+        ahead: what it will listen on by itself once it was told to read its files; None: what it listens on.
     """
 
     context: Context
@@ -93,6 +94,7 @@ class Server:
     journal: Journal
     record: Record
     master: Master
+    ahead: frozenset[Endpoint] | None = None
 
     @property
     def pid(self) -> int:
@@ -121,12 +123,33 @@ class Server:
         self.promises()
         upstream = self.policy.site.upstream
         trust = system_trust() if upstream.startswith("https:") else ""
-        return wanted(self.place, self.policy, state, self.record, self.pid, trust)
+        held = self.ahead
+        if held is None:
+            held = listening(self.pid) if self.pid else frozenset()
+        return wanted(self.place, self.policy, state, self.record, held, trust)
 
     def tried(self, disk: Disk) -> Trial:
         """What the server itself says of the files as they would be; nothing is changed."""
         name = self.policy.site.names[0]
         return trial(self.place, disk, self.state, name, lambda state: self.wanted_in(state).content)
+
+    def foreseen(self, disk: Disk) -> tuple[Server, Trial]:
+        """As `apply` will find it, which has it read its files where whose an address is could be doubted.
+
+        What the files name under a condition counts only where the server's check says that it does.
+
+        Raises:
+            UsageError: ``server-config-unreadable``.
+        """
+        from sealgate.engines.configurations.neighbours import unread
+
+        tried, place = self.tried(disk), self.place
+        files = _named(self) if place.included.listens_once else frozenset()
+        if not files or tried.accepted is not False or unread(place.included.id, place.main, place.own):
+            return self, tried
+        other = replace(self, ahead=files)
+        again = other.tried(disk)
+        return (other, again) if again.accepted else (self, tried)
 
     def inherited(self) -> tuple[Inherited, ...]:
         """What the user's own configuration would bring into our site as it shall be.
@@ -357,18 +380,24 @@ def _settled(server: Server, step: Step, seconds: float) -> Server:
     Raises:
         EngineError: as :meth:`Change.rollback`.
     """
-    from sealgate.engines.configurations.neighbours import said
-
     place, policy, record = server.place, server.policy, server.record
-    if not place.included.listens_once:
-        return server
-    endpoints = policy.listen.https + policy.listen.http
-    files = said(place.included.id, place.main, place.own, endpoints)
-    if not doubtful(policy, record, server.pid, files):
+    if not place.included.listens_once or not doubtful(policy, record, server.pid, _named(server)):
         return server
     to = rollback_to(record, everything=False) if record.pending else record.standing
     Change(place, server.journal, server.master, step, seconds).rollback(to)
     return replace(server, record=server.journal.load())
+
+
+def _named(server: Server) -> frozenset[Endpoint]:
+    """Our addresses that the user's own files may name.
+
+    Raises:
+        UsageError: ``server-config-unreadable``.
+    """
+    from sealgate.engines.configurations.neighbours import said
+
+    place, listen = server.place, server.policy.listen
+    return said(place.included.id, place.main, place.own, listen.https + listen.http)
 
 
 def confirmed(question: str, *, as_json: bool) -> bool:

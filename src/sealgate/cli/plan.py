@@ -57,10 +57,11 @@ def command(
     context = load_context(config, state, as_json)
     with open_server(
         context, name=engine, config=server_config, untested=engine_untested, changing=False
-    ) as server:
-        disk = gather(server.place)
+    ) as here:
+        disk = gather(here.place)
+        server, tried = here.foreseen(disk)
         document = describe(server, disk, server.wanted())
-        document["check"] = asdict(server.tried(disk))
+        document["check"] = asdict(tried)
     if as_json:
         print_json(document)
     else:

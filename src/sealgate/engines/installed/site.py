@@ -43,7 +43,14 @@ class Wanted:
         return journal.keep(self.content, self.expected, self.shared)
 
 
-def wanted(place: Place, policy: Policy, state: State, record: Record, pid: int, system_trust: str) -> Wanted:
+def wanted(
+    place: Place,
+    policy: Policy,
+    state: State,
+    record: Record,
+    held: frozenset[Endpoint],
+    system_trust: str,
+) -> Wanted:
     """Our file for this policy.
 
     Args:
@@ -51,7 +58,7 @@ def wanted(place: Place, policy: Policy, state: State, record: Record, pid: int,
         policy: what shall hold.
         state: its live directory is named in the file.
         record: what stands.
-        pid: of the running server; 0: none.
+        held: what the server listens on.
         system_trust: the machine's trusted authorities; empty: not needed.
     """
     live = state.live_server(policy.site.names[0])
@@ -71,7 +78,7 @@ def wanted(place: Place, policy: Policy, state: State, record: Record, pid: int,
         version=place.program.version,
         challenge_folder=str(state.challenges),
     )
-    shared = _shared(policy, record, pid)
+    shared = _shared(policy, record, held)
     return Wanted(place.included.render(facts, shared), expected_of(facts), shared)
 
 
@@ -79,10 +86,9 @@ def _endpoints(policy: Policy) -> tuple[Endpoint, ...]:
     return policy.listen.https + policy.listen.http
 
 
-def _shared(policy: Policy, record: Record, pid: int) -> tuple[Endpoint, ...]:
+def _shared(policy: Policy, record: Record, held: frozenset[Endpoint]) -> tuple[Endpoint, ...]:
     """Addresses that the user's own configuration listens on: decided once, when they are first named."""
     before = record.standing.shared if record.standing else ()
-    held = listening(pid) if pid else frozenset()
     new = undecided(policy, record)
     return tuple(
         endpoint
