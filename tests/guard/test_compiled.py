@@ -79,7 +79,7 @@ def test_json_and_back() -> None:
     (
         {"schema": 2},
         {"schema": 6},
-        {"schema": 8},
+        {"schema": 7},
         {"schema": 4},
         {"schema": "1"},
         {"generation": -1},

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from sealgate.guard import asgi, under_way, wsgi
+from sealgate.guard.certificate import Certificate
 from sealgate.guard.client import Client
 from sealgate.guard.compiled import Compiled
 from sealgate.guard.sources import Origin
@@ -26,6 +27,12 @@ ALICE = Client(
     replace(certificate(str(ways(make("alice"))["nginx"])), revocation_key=KEY, refused_by=(KEY,)),
 )
 SOON = 20 * LOOK_SECONDS
+
+
+def of(*keys: bytes) -> Certificate:
+    """Somebody's who may be refused by these."""
+    assert ALICE.certificate is not None
+    return replace(ALICE.certificate, refused_by=keys)
 
 
 class Source:
@@ -54,7 +61,7 @@ def until(true: Callable[[], object]) -> None:
 def test_those_of_the_revoked_are_ended_and_no_others() -> None:
     revoked: set[bytes] = set()
     open_, ended = UnderWay(revoked), []
-    marks = [open_.enter((key,), lambda key=key: ended.append(key)) for key in (b"a", b"b", b"a")]  # type: ignore[misc]  # a default
+    marks = [open_.enter(of(key), lambda key=key: ended.append(key)) for key in (b"a", b"b", b"a")]  # type: ignore[misc]  # a default
     open_.leave(marks[2])
     revoked.add(b"a")
     until(lambda: ended)
@@ -65,7 +72,7 @@ def test_those_of_the_revoked_are_ended_and_no_others() -> None:
 
 def test_whoever_begins_in_the_moment_of_the_revocation_is_ended_too() -> None:
     ended = threading.Event()
-    UnderWay({KEY}).enter((KEY,), ended.set)
+    UnderWay({KEY}).enter(of(KEY), ended.set)
     assert ended.wait(20)
 
 
@@ -76,12 +83,12 @@ def test_one_that_cannot_be_ended_saves_no_other() -> None:
     def stubborn() -> None:
         raise ValueError("no")
 
-    open_.enter((KEY,), stubborn)
-    open_.enter((KEY,), ended.set)
+    open_.enter(of(KEY), stubborn)
+    open_.enter(of(KEY), ended.set)
     revoked.add(KEY)
     assert ended.wait(20)
     ended.clear()
-    open_.enter((KEY,), ended.set)
+    open_.enter(of(KEY), ended.set)
     assert ended.wait(20), "and somebody still looks"
 
 
@@ -90,10 +97,10 @@ def test_nobody_looks_where_nothing_is_under_way(monkeypatch: pytest.MonkeyPatch
     revoked: set[bytes] = set()
     open_ = UnderWay(revoked)
     for _ in range(3):  # and again somebody does where there is something
-        open_.leave(open_.enter((KEY,), lambda: None))
+        open_.leave(open_.enter(of(KEY), lambda: None))
         until(lambda: not open_._watching)
         ended = threading.Event()
-        open_.enter((KEY,), ended.set)
+        open_.enter(of(KEY), ended.set)
         revoked.add(KEY)
         assert ended.wait(20)
         revoked.clear()
@@ -111,6 +118,9 @@ class Heard:
 
     def obeyed(self, generation: int) -> None:
         self.upto = generation
+
+    def asks(self, der: bytes) -> None:
+        raise AssertionError("everybody is known")
 
 
 class Generations(set[bytes]):
@@ -132,7 +142,7 @@ def test_what_was_obeyed_is_told_after_it_was_done() -> None:
         slow.wait(20)
         ended.set()
 
-    open_.enter((KEY,), end)
+    open_.enter(of(KEY), end)
     assert heard.are == [True]
     until(lambda: heard.upto == 0)
     revoked.revoke(KEY)
@@ -148,7 +158,7 @@ def test_who_was_revoked_before_he_was_known_waits_for_no_look(monkeypatch: pyte
     monkeypatch.setattr(under_way, "LOOK_SECONDS", 3600.0)
     ended: list[bytes] = []
     open_ = UnderWay({KEY}, Heard())
-    open_.enter((b"other", KEY), lambda: ended.append(KEY))
+    open_.enter(of(b"other", KEY), lambda: ended.append(KEY))
     assert ended == [KEY]
     assert len(open_) == 0
 
@@ -158,7 +168,7 @@ def test_nobody_is_waited_for_where_nothing_is_under_way(monkeypatch: pytest.Mon
     heard = Heard()
     open_ = UnderWay(Generations(), heard)
     for _ in range(3):
-        open_.leave(open_.enter((KEY,), lambda: None))
+        open_.leave(open_.enter(of(KEY), lambda: None))
         until(lambda: not open_._watching and not heard.are[-1])
     assert heard.are == [True, False] * 3
 

@@ -51,6 +51,7 @@ def make(
     digest: Any = None,
     signs: bool = True,
     identified: bool = False,
+    further: Sequence[x509.ExtensionType] = (),
 ) -> Made:
     """A certificate; self-signed without an issuer. ``identified``: it says by which keys it is."""
     key = key or ec.generate_private_key(ec.SECP256R1())
@@ -88,6 +89,8 @@ def make(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(by),
         ):
             builder = builder.add_extension(one, critical=False)
+    for each in further:
+        builder = builder.add_extension(each, critical=False)
     if usages and not ca:
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
     return Made(builder.sign(issuer.key if issuer else key, digest or hashes.SHA256()), key)

@@ -182,6 +182,9 @@ class Obeying(Protocol):
             generation: of the table of the revoked.
         """
 
+    def questions(self) -> tuple[bytes, ...]:
+        """Certificates of which a guard asked since the last call if they are revoked; anybody's word."""
+
 
 class Drive(Protocol):
     """Makes a :class:`Driver`."""

@@ -11,6 +11,10 @@ a liar can have written, stops nobody.
 Two numbers of a row say something else: who it is, as long as he has exchanges under way that a revocation
 may end, and up to which generation of the revoked he has ended them (``guard/under_way.py``).
 
+Behind the rows each process has a few places for certificates of which nobody knows whether they are revoked
+(``guard/asking.py``), and a number for each that says how often it was written. One that is read while it is
+written is no certificate, or one that is asked for again: who reads believes nothing but its signature.
+
 Threads: ``numbers[at] = numbers[at] + 1 & _FULL`` with ``at`` known is read and written without a call in
 between, and CPython changes threads at calls and jumps only. A test counts in several threads at once.
 """
@@ -21,6 +25,7 @@ import fcntl
 import mmap
 import os
 import struct
+import threading
 from bisect import bisect_left
 from pathlib import Path
 
@@ -46,6 +51,9 @@ _OPEN = _DENIALS + len(_CODES)
 _OBEYED = _OPEN + 1
 _WIDTH = _OBEYED + 1
 _NUMBER = struct.calcsize("=Q")
+_ASKED, _SLOT = 4, 8192
+_ROW = (_WIDTH + _ASKED) * _NUMBER + _ASKED * _SLOT
+"""Bytes for each process: its row, and in two regions behind all rows how often it asked, and what."""
 _FULL = (1 << 64) - 1
 _MOST = (1 << 63) - 1  # nanoseconds of 292 years
 
@@ -58,7 +66,7 @@ def shared(rows: int = 1) -> int:
     """
     fd = os.memfd_create("counts", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        os.ftruncate(fd, rows * _WIDTH * _NUMBER)
+        os.ftruncate(fd, rows * _ROW)
         seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
     except BaseException:
@@ -75,12 +83,18 @@ class Row:
         place: of this process. A later one goes on where an earlier one of the same place has ended.
     """
 
-    __slots__ = ("_numbers",)
+    __slots__ = ("_asked", "_lock", "_numbers", "_slots", "_turn")
 
     def __init__(self, fd: int = -1, place: int = 0) -> None:
-        size = os.fstat(fd).st_size if fd >= 0 else _WIDTH * _NUMBER
-        numbers = memoryview(mmap.mmap(fd, size)).cast("Q")
+        size = os.fstat(fd).st_size if fd >= 0 else _ROW
+        rows, memory = size // _ROW, memoryview(mmap.mmap(fd, size))
+        numbers = memory[: rows * (_WIDTH + _ASKED) * _NUMBER].cast("Q")
         self._numbers = numbers[place * _WIDTH : (place + 1) * _WIDTH]
+        first = rows * _WIDTH + place * _ASKED
+        self._asked = numbers[first : first + _ASKED]
+        at = len(numbers) * _NUMBER + place * _ASKED * _SLOT
+        self._slots = memory[at : at + _ASKED * _SLOT]
+        self._lock, self._turn = threading.Lock(), 0
 
     def answered(self, status: int, nanoseconds: int) -> None:
         """A request has its answer, after so long."""
@@ -111,6 +125,16 @@ class Row:
         """Those of clients who were revoked up to this generation have been told to end."""
         self._numbers[_OBEYED] = generation & _FULL
 
+    def asks(self, der: bytes) -> None:
+        """Nobody knows whether this certificate is revoked. One that is too long is not passed on."""
+        if len(der) > _SLOT - _NUMBER:
+            return
+        with self._lock:
+            self._turn = turn = (self._turn + 1) % _ASKED
+            at = turn * _SLOT
+            self._slots[at : at + _NUMBER + len(der)] = len(der).to_bytes(_NUMBER, "little") + der
+            self._asked[turn] = self._asked[turn] + 1 & _FULL
+
 
 class Table:
     """All processes', to be read.
@@ -119,12 +143,15 @@ class Table:
         fd: of :func:`shared`; stays open, and need not.
     """
 
-    __slots__ = ("_format", "_memory", "_seen")
+    __slots__ = ("_asked", "_format", "_memory", "_numbers", "_seen")
 
     def __init__(self, fd: int) -> None:
         size = os.fstat(fd).st_size
         self._memory = mmap.mmap(fd, size, prot=mmap.PROT_READ)
-        self._format = struct.Struct(f"={size // _NUMBER}Q")
+        rows = size // _ROW
+        self._format = struct.Struct(f"={rows * _WIDTH}Q")
+        self._numbers = struct.Struct(f"={rows * _ASKED}Q")
+        self._asked = [0] * (rows * _ASKED)
         self._seen = [0] * _WIDTH
 
     def read(self) -> list[int]:
@@ -139,6 +166,18 @@ class Table:
         numbers = self._format.unpack_from(self._memory)
         pairs = zip(numbers[_OPEN::_WIDTH], numbers[_OBEYED::_WIDTH], strict=True)
         return tuple(pid for pid, obeyed in pairs if pid and obeyed < generation and _lives(pid))
+
+    def questions(self) -> tuple[bytes, ...]:
+        """What was asked since the last call: certificates, as whoever wrote them would have them."""
+        numbers = list(self._numbers.unpack_from(self._memory, self._format.size))
+        before, self._asked = self._asked, numbers
+        news = (at for at, (one, other) in enumerate(zip(before, numbers, strict=True)) if one != other)
+        return tuple(dict.fromkeys(filter(None, map(self._question, news))))
+
+    def _question(self, slot: int) -> bytes:
+        at = self._format.size + self._numbers.size + slot * _SLOT
+        size = int.from_bytes(self._memory[at : at + _NUMBER], "little")
+        return self._memory[at + _NUMBER : at + _NUMBER + size] if size <= _SLOT - _NUMBER else b""
 
 
 def _lives(pid: int) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from sealgate.guard.asking import Asking
 from sealgate.guard.body import TooLarge
 from sealgate.guard.decision import (
     BODY_TOO_LARGE,
@@ -13,6 +14,7 @@ from sealgate.guard.decision import (
     PATH_MISMATCH,
     REVOKED,
     UNJUDGED,
+    UNKNOWN,
     Deny,
     Facts,
 )
@@ -25,6 +27,7 @@ from sealgate.guard.under_way import PIECE, CutOff, Told, UnderWay
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from sealgate.guard.certificate import Certificate
     from sealgate.guard.compiled import Compiled
     from sealgate.guard.judge import Passed, Revoked
     from sealgate.guard.log import Log
@@ -70,6 +73,7 @@ class Guard:
     ) -> None:
         self._app = app
         self._revoked, self._under_way = revoked, UnderWay(revoked, told)
+        self._asking = Asking(told)
         self._judge = Judge(compiled, revoked)
         self._source = source
         self._log = log
@@ -113,14 +117,14 @@ class Guard:
         admitted = self._admitted(scope, headers, origin, passed, judge.compiled)
         facts = Facts(origin.client, method, host, target)
         certificate = origin.client.certificate
-        if certificate is None or not certificate.refused_by:
+        if certificate is None or not certificate.watched:
             await self._call(admitted, facts, length, receive, send)
             return
-        await self._watch(certificate.refused_by, admitted, facts, length, receive, send)
+        await self._watch(certificate, admitted, facts, length, receive, send)
 
     async def _watch(
         self,
-        keys: tuple[bytes, ...],
+        certificate: Certificate,
         admitted: Scope,
         facts: Facts,
         length: str,
@@ -135,7 +139,7 @@ class Guard:
             kept = {name: value for name, value in extensions.items() if name not in _SENT_WHOLE}
             admitted = {**admitted, "extensions": kept}
         watched = _Watched(receive, send)
-        mark = self._under_way.enter(keys, watched.end_soon)
+        mark = self._under_way.enter(certificate, watched.end_soon)
         try:
             await self._call(admitted, facts, length, watched.receive, watched.send)
         except (Exception, asyncio.CancelledError):
@@ -206,7 +210,9 @@ class Guard:
         return spoofable
 
     def _note(self, deny: Deny, facts: Facts | None, scope: Scope) -> tuple[str, str]:
-        """Into the log; returns the method and the id of the request."""
+        """Into the log, and what is not known is asked for; returns the method and the id of the request."""
+        if deny is UNKNOWN and facts is not None and facts.client.certificate is not None:
+            self._asking.ask(facts.client.certificate)
         method = str(scope.get("method", "GET"))
         request_id = _only(scope["headers"], b"x-request-id")
         self._log(

@@ -58,8 +58,12 @@ class Certificate:
             since there was another before (a leaf of an intermediate, until the keeper is started anew).
         revocation_key: by what its revocation is known; empty: its issuer is not one of the policy's.
         lapsed_key: by what it is known that its authority's lists count no more; empty: it has none.
-        refused_by: all keys by which it may be refused, at any moment: these two, and those of its
+        issuer_keys: by what it is known that its issuer's own certificate is revoked.
+        refused_by: all keys by which it may be refused, at any moment: all of these, and those of its
             fingerprint and of its twin's, where its authority is not the private one.
+        vouchers: keys of which one must be known, or it does not count (:mod:`~sealgate.guard.vouching`);
+            None: it counts without.
+        der: the certificate, where there are vouchers: whoever looks for lists is shown it.
     """
 
     subject: str
@@ -76,7 +80,15 @@ class Certificate:
     authority: str = ""
     revocation_key: bytes = field(default=b"", repr=False)
     lapsed_key: bytes = field(default=b"", repr=False)
+    issuer_keys: tuple[bytes, ...] = field(default=(), repr=False)
     refused_by: tuple[bytes, ...] = field(default=(), repr=False, compare=False)
+    vouchers: tuple[bytes, ...] | None = field(default=None, repr=False, compare=False)
+    der: bytes = field(default=b"", repr=False, compare=False)
+
+    @property
+    def watched(self) -> bool:
+        """May it be refused at any moment?"""
+        return bool(self.refused_by) or self.vouchers is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +168,15 @@ def _facts(certificate: x509.Certificate, der: bytes, known: Known) -> Certifica
         authority=known.authority,
         revocation_key=known.revocation_key,
         lapsed_key=known.lapsed_key,
+        issuer_keys=known.issuer_keys,
         refused_by=tuple(_refused_by(certificate, der, known)),
+        vouchers=known.vouchers,
+        der=der if known.vouchers is not None else b"",
     )
 
 
 def _refused_by(certificate: x509.Certificate, der: bytes, known: Known) -> Iterator[bytes]:
-    yield from filter(None, (known.revocation_key, known.lapsed_key))
+    yield from filter(None, (known.revocation_key, known.lapsed_key, *known.issuer_keys))
     if not known.own:
         yield from map(blocked_key, fingerprints(certificate, der, known.orders))
 

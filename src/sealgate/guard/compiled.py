@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA", "Authority", "Compiled", "Group", "Pattern", "compile_policy"]
 
-SCHEMA = 7
+SCHEMA = 8
 """Version of the JSON below; a worker of another version refuses it."""
 
 _MOST_USUAL_HOSTS = 4096
@@ -36,13 +36,18 @@ class Authority(NamedTuple):
         name: how the policy calls it.
         issuers: its certificates, base64 of DER.
         own: the private one, which signs every client's certificate itself.
-        listed: it comes with lists, which may lapse.
+        listed: it comes with files of lists, which may lapse.
+        fetched: its lists are fetched: ``auto``, those that a certificate names; or the address of its one
+            list; empty: they are not.
+        ocsp: of a certificate that names no list, its responder is asked.
     """
 
     name: str
     issuers: tuple[str, ...]
     own: bool
     listed: bool
+    fetched: str = ""
+    ocsp: bool = False
 
 
 class Pattern(NamedTuple):
@@ -163,8 +168,7 @@ class Compiled:
             headers_limit=data["headers_limit"],
             admitted=_admitted(data["admitted"]),
             authorities=tuple(
-                Authority(one["name"], tuple(one["issuers"]), one["own"], one["listed"])
-                for one in data["authorities"]
+                Authority(**{**one, "issuers": tuple(one["issuers"])}) for one in data["authorities"]
             ),
             former=tuple(data["former"]),
             groups=tuple(
@@ -211,6 +215,8 @@ _AUTHORITY: dict[str, Callable[[object], bool]] = {
     "issuers": lambda value: _is_texts(value) and bool(value),
     "own": lambda value: isinstance(value, bool),
     "listed": lambda value: isinstance(value, bool),
+    "fetched": lambda value: isinstance(value, str),
+    "ocsp": lambda value: isinstance(value, bool),
 }
 
 

@@ -26,6 +26,8 @@ __all__ = [
     "PATH_MISMATCH",
     "REVOKED",
     "UNJUDGED",
+    "UNKNOWN",
+    "UNLISTED",
     "UNSPOOLED",
     "UNVERIFIED",
     "Allow",
@@ -84,6 +86,12 @@ REVOKED = Deny(problem("client-certificate-refused"), "certificate-revoked")
 LAPSED = Deny(problem("client-certificate-refused"), "certificate-list-lapsed")
 BLOCKED = Deny(problem("client-certificate-refused"), "certificate-blocked")
 """The client's certificate was revoked, perhaps since its connection began."""
+
+UNKNOWN = Deny(problem("client-status-unknown"), "certificate-status-unknown")
+"""Whether it is revoked is not known yet: somebody was told to find out."""
+
+UNLISTED = Deny(problem("client-certificate-refused"), "certificate-without-list")
+"""Nothing in it says where to ask whether it is revoked, and its authority's rule is to ask."""
 
 ADDRESS_REFUSED = Deny(problem("address-refused"), "address")
 

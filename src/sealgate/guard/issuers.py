@@ -16,6 +16,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sealgate.guard.twins import orders
+from sealgate.guard.vouching import vouchers
 from sealgate.policy.identity import lapsed_key, revocation_key
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ class Known(NamedTuple):
         lapsed_key: by what it is known that its authority's lists count no more; empty: it has none that may.
         own: by the private authority, which revokes, and blocks nobody.
         orders: of its issuer's curve (:func:`~sealgate.guard.twins.orders`); None: its issuer is unknown.
+        vouchers: keys of which one must be known, or the certificate does not count: of lists that tell who
+            is revoked; None: it counts without.
+        issuer_keys: by what it is known that its issuer's own certificate is revoked.
     """
 
     authority: str
@@ -40,6 +44,8 @@ class Known(NamedTuple):
     lapsed_key: bytes
     own: bool = False
     orders: tuple[int, ...] | None = None
+    vouchers: tuple[bytes, ...] | None = None
+    issuer_keys: tuple[bytes, ...] = ()
 
 
 class _Issuer(NamedTuple):
@@ -49,6 +55,8 @@ class _Issuer(NamedTuple):
     lapsed_key: bytes
     own: bool
     orders: tuple[int, ...]
+    by: Authority
+    revocation_keys: tuple[bytes, ...]
 
 
 class Issuers:
@@ -68,7 +76,9 @@ class Issuers:
         self._known = tuple(_issuers(authorities))
         self._former = _loaded(former)
         # By lists, or between several, nobody can judge whose issuer he does not know.
-        self._closed = len(authorities) > 1 or any(one.own or one.listed for one in authorities)
+        self._closed = len(authorities) > 1 or any(
+            one.own or one.listed or one.fetched for one in authorities
+        )
         self._sole = authorities[0].name if authorities else ""
 
     def of(self, certificate: x509.Certificate) -> Known | None:
@@ -84,7 +94,15 @@ class Issuers:
         for issuer in self._known:
             if _signed(certificate, issuer.certificate):
                 key = revocation_key(issuer.key_hash, certificate.serial_number)
-                return Known(issuer.authority, key, issuer.lapsed_key, issuer.own, issuer.orders)
+                return Known(
+                    issuer.authority,
+                    key,
+                    issuer.lapsed_key,
+                    issuer.own,
+                    issuer.orders,
+                    vouchers(certificate, issuer.by, issuer.key_hash),
+                    issuer.revocation_keys,
+                )
         if self._closed or any(_signed(certificate, issuer) for issuer in self._former):
             return None
         return Known("" if self._former else self._sole, b"", b"")
@@ -93,8 +111,13 @@ class Issuers:
 def _issuers(authorities: Iterable[Authority]) -> Iterable[_Issuer]:
     for authority in authorities:
         lapsed = lapsed_key(authority.name) if authority.listed else b""
-        for one in _loaded(authority.issuers):
-            yield _Issuer(one, _key_hash(one), authority.name, lapsed, authority.own, orders(one))
+        certificates = _loaded(authority.issuers)
+        for one in certificates:
+            above = (other for other in certificates if other is not one and _signed(one, other))
+            keys = tuple(revocation_key(_key_hash(other), one.serial_number) for other in above)
+            yield _Issuer(
+                one, _key_hash(one), authority.name, lapsed, authority.own, orders(one), authority, keys
+            )
 
 
 def _loaded(certificates: Iterable[str]) -> tuple[x509.Certificate, ...]:

@@ -8,14 +8,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from sealgate.guard.decision import ADDRESS_REFUSED, BLOCKED, LAPSED, REVOKED, Deny, Facts, decide
+from sealgate.guard.decision import (
+    ADDRESS_REFUSED,
+    BLOCKED,
+    LAPSED,
+    REVOKED,
+    UNKNOWN,
+    UNLISTED,
+    Deny,
+    Facts,
+    decide,
+)
+from sealgate.policy.identity import stale_key
 
 if TYPE_CHECKING:
     from sealgate.guard.certificate import Certificate
     from sealgate.guard.client import Client
     from sealgate.guard.compiled import Compiled
 
-__all__ = ["Judge", "Passed", "Revoked"]
+__all__ = ["Judge", "Passed", "Revoked", "refusal"]
 
 _MOST_REMEMBERED = 4096
 _LONGEST_REMEMBERED = 512
@@ -74,10 +85,7 @@ class Judge:
         certificate = client.certificate
         if certificate is None:
             return None
-        for key in certificate.refused_by:
-            if key in self._revoked:
-                return _why(certificate, key)
-        return None
+        return refusal(certificate, self._revoked)
 
     def __call__(self, client: Client, method: str, host: str, target: str, length: str) -> Passed | Deny:
         """Judge one request; the arguments are those of :class:`Facts`."""
@@ -101,7 +109,25 @@ class Judge:
         return passed
 
 
+def refusal(certificate: Certificate, revoked: Revoked) -> Deny | None:
+    """Why this certificate does not count at this moment; None: it does.
+
+    Args:
+        certificate: of who asks.
+        revoked: what is known.
+    """
+    for key in certificate.refused_by:
+        if key in revoked:
+            return _why(certificate, key)
+    vouchers = certificate.vouchers
+    if vouchers is None or any(key in revoked for key in vouchers):
+        return None
+    if not vouchers:
+        return UNLISTED
+    return LAPSED if any(stale_key(key) in revoked for key in vouchers) else UNKNOWN
+
+
 def _why(certificate: Certificate, key: bytes) -> Deny:
-    if key == certificate.revocation_key:
-        return REVOKED
-    return LAPSED if key == certificate.lapsed_key else BLOCKED
+    if key == certificate.lapsed_key:
+        return LAPSED
+    return REVOKED if key in (certificate.revocation_key, *certificate.issuer_keys) else BLOCKED

@@ -41,10 +41,12 @@ def answer(problem: ProblemType, *, method: str, request_id: str = "") -> Answer
     if _REQUEST_ID.fullmatch(request_id):
         members["instance"] = f"urn:uuid:{request_id}"
     body = json.dumps(members).encode("ascii") + b"\n"
+    again = (("retry-after", str(problem.retry_after)),) if problem.retry_after else ()
     headers = (
         ("content-type", CONTENT_TYPE),
         ("content-length", str(len(body))),
         ("cache-control", "no-store"),
+        *again,
     )
     phrase = http.HTTPStatus(problem.status).phrase
     return Answer(problem.status, phrase, headers, b"" if method == "HEAD" else body)

@@ -15,7 +15,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from sealgate.guard.judge import refusal
+
 if TYPE_CHECKING:
+    from sealgate.guard.certificate import Certificate
     from sealgate.guard.judge import Revoked
 
 __all__ = ["LOOK_SECONDS", "PIECE", "CutOff", "Told", "UnderWay", "quiet"]
@@ -50,6 +53,9 @@ class Told(Protocol):
     def obeyed(self, generation: int) -> None:
         """Those of who was revoked up to this generation of the table have been told to end."""
 
+    def asks(self, der: bytes) -> None:
+        """Nobody knows whether this certificate is revoked."""
+
 
 class UnderWay:
     """Those of one process.
@@ -61,7 +67,7 @@ class UnderWay:
 
     def __init__(self, revoked: Revoked, told: Told | None = None) -> None:
         self._revoked, self._told = revoked, told
-        self._open: dict[object, tuple[tuple[bytes, ...], Callable[[], None]]] = {}
+        self._open: dict[object, tuple[Certificate, Callable[[], None]]] = {}
         self._lock = threading.Lock()
         self._watching = False
 
@@ -69,19 +75,19 @@ class UnderWay:
         """How many there are."""
         return len(self._open)
 
-    def enter(self, keys: tuple[bytes, ...], end: Callable[[], None]) -> object:
+    def enter(self, certificate: Certificate, end: Callable[[], None]) -> object:
         """One begins; returns what :meth:`leave` wants.
 
         Args:
-            keys: by any of which its client may be refused.
+            certificate: its client's, which may be refused at any moment.
             end: called once he is, from another thread, perhaps more than once.
         """
         mark = object()
-        self._open[mark] = (keys, end)
+        self._open[mark] = (certificate, end)
         if not self._watching:
             self._watch()
         # Who was revoked since he was judged: the look that has just obeyed it did not know this one.
-        if any(key in self._revoked for key in keys):
+        if refusal(certificate, self._revoked):
             self._end_one(mark, end)
         return mark
 
@@ -126,8 +132,8 @@ class UnderWay:
 
     def _end(self) -> None:
         """Whether anything was revoked is not asked: to look at those few costs less than to be wrong."""
-        for mark, (keys, end) in list(self._open.items()):
-            if any(key in self._revoked for key in keys):
+        for mark, (certificate, end) in list(self._open.items()):
+            if refusal(certificate, self._revoked):
                 self._end_one(mark, end)
 
     def _end_one(self, mark: object, end: Callable[[], None]) -> None:

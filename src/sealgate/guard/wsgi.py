@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sealgate.guard.asking import Asking
 from sealgate.guard.body import ClosingBody, TooLarge, discard, spool
 from sealgate.guard.decision import (
     BODY_TOO_LARGE,
@@ -12,6 +13,7 @@ from sealgate.guard.decision import (
     PATH_MISMATCH,
     REVOKED,
     UNJUDGED,
+    UNKNOWN,
     UNSPOOLED,
     Deny,
     Facts,
@@ -25,6 +27,7 @@ from sealgate.guard.under_way import PIECE, CutOff, Told, UnderWay
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from sealgate.guard.certificate import Certificate
     from sealgate.guard.compiled import Compiled
     from sealgate.guard.judge import Passed, Revoked
     from sealgate.guard.log import Log
@@ -66,6 +69,7 @@ class Guard:
     ) -> None:
         self._app = app
         self._revoked, self._under_way = revoked, UnderWay(revoked, told)
+        self._asking = Asking(told)
         self._judge = Judge(compiled, revoked)
         self._source = source
         self._log = log
@@ -109,11 +113,11 @@ class Guard:
         environ["sealgate.client"] = origin.client
         abort = environ.pop("sealgate.abort", None)
         certificate = origin.client.certificate
-        if certificate is None or not certificate.refused_by:
+        if certificate is None or not certificate.watched:
             return self._call(Facts(origin.client, method, host, target, length), environ, start_response)
         facts = Facts(origin.client, method, host, target, length)
         return self._watch(
-            certificate.refused_by,
+            certificate,
             _Watched(abort, partial(self._cut_off, facts, environ)),
             facts,
             environ,
@@ -122,14 +126,14 @@ class Guard:
 
     def _watch(
         self,
-        keys: tuple[bytes, ...],
+        certificate: Certificate,
         watched: _Watched,
         facts: Facts,
         environ: Environ,
         start_response: StartResponse,
     ) -> Iterable[bytes]:
         """Call the app for a client who may be revoked before the exchange ends."""
-        mark = self._under_way.enter(keys, watched.end)
+        mark = self._under_way.enter(certificate, watched.end)
         leave = partial(self._under_way.leave, mark)
         try:
             response = self._call(facts, environ, start_response)
@@ -212,7 +216,9 @@ class Guard:
         return _answered(deny, environ, start_response)
 
     def _note(self, deny: Deny, facts: Facts | None, environ: Environ) -> None:
-        """Into the log."""
+        """Into the log; what is not known is asked for."""
+        if deny is UNKNOWN and facts is not None and facts.client.certificate is not None:
+            self._asking.ask(facts.client.certificate)
         self._log(
             denial(
                 deny,

@@ -151,6 +151,11 @@ class State:
         return self.live_clients / "lists"
 
     @property
+    def fetched_lists(self) -> Path:
+        """The lists that were fetched, and where from."""
+        return self.live_clients / "fetched"
+
+    @property
     def live_guard(self) -> Path:
         """What the guard decides by."""
         return self.live / "guard"

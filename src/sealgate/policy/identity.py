@@ -20,8 +20,11 @@ __all__ = [
     "VERIFIED",
     "blocked_key",
     "lapsed_key",
+    "listed_key",
     "membership_key",
     "revocation_key",
+    "stale_key",
+    "status_key",
 ]
 
 PREFIX = "sealgate-"
@@ -75,6 +78,35 @@ def lapsed_key(authority: str) -> bytes:
         authority: the name.
     """
     return sha256(b"lapsed\0" + authority.encode()).digest()[:16]
+
+
+def listed_key(issuer_key: bytes, point: bytes) -> bytes:
+    """By what it is known that a list is in force: of one issuer, from one distribution point.
+
+    Args:
+        issuer_key: SHA-256 of the issuer's SubjectPublicKeyInfo.
+        point: :attr:`~sealgate.policy.points.Point.mark`.
+    """
+    return sha256(b"listed\0" + issuer_key + point).digest()[:16]
+
+
+def status_key(issuer_key: bytes, serial: int) -> bytes:
+    """By what it is known that a responder calls one certificate good (OCSP).
+
+    Args:
+        issuer_key: SHA-256 of the issuer's SubjectPublicKeyInfo.
+        serial: of the certificate.
+    """
+    return sha256(b"status\0" + revocation_key(issuer_key, serial)).digest()[:16]
+
+
+def stale_key(listed: bytes) -> bytes:
+    """By what it is known that there was such a list, and that it counts no more.
+
+    Args:
+        listed: of :func:`listed_key`.
+    """
+    return sha256(b"stale\0" + listed).digest()[:16]
 
 
 def membership_key(certificate: bytes, group: str) -> bytes:

@@ -159,8 +159,14 @@ class Authority(Model):
     """How rules and logs call it; "private" is Sealgate's own."""
     file: File = ""
     """PEM file of a foreign authority; empty for the private one."""
-    crl: List = "off"
-    """File with the authority's revocation lists (PEM or DER), watched, never written; "off": none."""
+    crl: List = "auto"
+    """Who is revoked. auto: by our own list, or by those that clients' certificates name, which are fetched.
+
+    An address: of the authority's one list, fetched. A path: of its lists (PEM or DER), watched, never
+    written. off: nobody is asked.
+    """
+    ocsp: Literal["off", "fallback"] = "off"
+    """fallback: of a certificate that names no list, the responder that it names is asked."""
     grace: Grace = 0.0
     """How long a list still counts past its nextUpdate; then nobody of this authority comes in."""
 
@@ -171,8 +177,18 @@ class Authority(Model):
 
     @property
     def listed(self) -> bool:
-        """Does it come with lists of its own, that somebody else publishes?"""
-        return bool(self.file) and self.crl != "off"
+        """Does it come with files of lists, that somebody else publishes?"""
+        return bool(self.file) and self.crl not in {"off", "auto"} and not self.url
+
+    @property
+    def fetched(self) -> bool:
+        """Are its lists fetched?"""
+        return bool(self.file) and (self.crl == "auto" or bool(self.url))
+
+    @property
+    def url(self) -> str:
+        """Where its one list is; empty: elsewhere, or nowhere."""
+        return self.crl if "://" in self.crl else ""
 
 
 class Clients(Model):
@@ -193,6 +209,8 @@ class Networks(Model):
     """Networks and addresses, IPv4 and IPv6, that may come in; []: everyone."""
     deny: Annotated[tuple[Network, ...], Field(max_length=100_000)] = ()
     """Networks and addresses that may not, even where allow names them."""
+    fetch: Annotated[tuple[Network, ...], Field(max_length=1000)] = ()
+    """Networks of your own that revocation lists may be fetched from; []: the whole internet's alone."""
 
     def admitted(self) -> Admitted:
         """Who may come in."""
@@ -264,6 +282,11 @@ class Policy(Model):
     def client_lists(self) -> bool:
         """Are client certificates checked against files of revocation lists?"""
         return self.clients.mode != "off" and any(one.listed for one in self.clients.authorities)
+
+    @property
+    def fetched_lists(self) -> bool:
+        """Are client certificates checked against lists that are fetched?"""
+        return self.clients.mode != "off" and any(one.fetched for one in self.clients.authorities)
 
     @property
     def own_list(self) -> bool:

@@ -21,13 +21,14 @@ class ProblemType:
     """One kind of refusal.
 
     ``slug`` is stable: scripts compare ``type``. ``status`` is the HTTP status, ``title`` the same for every
-    occurrence, ``detail`` the way out.
+    occurrence, ``detail`` the way out. ``retry_after``: seconds of Retry-After (RFC 9110 §10.2.3); 0: none.
     """
 
     slug: str
     status: int
     title: str
     detail: str
+    retry_after: int = 0
 
     @property
     def type(self) -> str:
@@ -136,6 +137,13 @@ _TABLE = (
         503,
         "The application is not available",
         "Try again in a few seconds.",
+    ),
+    ProblemType(
+        "client-status-unknown",
+        503,
+        "The client certificate is not known to be good yet",
+        "Whether it was revoked is being asked; send the same request again in a few seconds.",
+        retry_after=2,
     ),
     ProblemType(
         "app-timeout",

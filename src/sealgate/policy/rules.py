@@ -209,11 +209,17 @@ def _timeouts(policy: Policy) -> Iterator[Finding]:
 
 def _authorities(policy: Policy) -> Iterator[Finding]:
     for index, authority in enumerate(policy.clients.authorities):
-        if authority.crl != "off" and not authority.file:
+        if authority.crl != "auto" and not authority.file:
             yield Finding(
                 ("clients", "authorities", index, "crl"),
-                "a list for the private authority, whose own list is not available in this version",
-                '"off", or file for a foreign authority',
+                "another list for the private authority, which is judged by its own one, always",
+                '"auto", or file for a foreign authority',
+            )
+        if authority.ocsp != "off" and not (authority.file and authority.crl == "auto"):
+            yield Finding(
+                ("clients", "authorities", index, "ocsp"),
+                "OCSP where no certificate is asked for what it names: it stands in where that is no list",
+                '"off", or crl = "auto" for a foreign authority',
             )
         where = ("clients", "authorities", index, "file")
         if authority.name == "private" and authority.file:
@@ -227,11 +233,11 @@ def _authorities(policy: Policy) -> Iterator[Finding]:
             yield Finding(
                 where, f"no file for the authority {shown(authority.name)}", "the path of a PEM file"
             )
-        if authority.grace and not authority.listed:
+        if authority.grace and not (authority.listed or authority.fetched):
             yield Finding(
                 ("clients", "authorities", index, "grace"),
                 f"how long lists of {shown(authority.name)} still count, which has none here",
-                '"0s", or crl with the path of its lists',
+                '"0s", or crl with its lists',
             )
         if authority.name in {one.name for one in policy.clients.authorities[:index]}:
             yield Finding(
@@ -243,11 +249,21 @@ def _authorities(policy: Policy) -> Iterator[Finding]:
 
 def _lists_need_a_guard(policy: Policy) -> Iterator[Finding]:
     """An engine judges by everyone's lists, without grace, or by none; the guard, which can, needs an app."""
-    if not policy.site.upstream or policy.engine_lists or not (policy.client_lists or policy.own_list):
+    if not policy.site.upstream or policy.engine_lists:
+        return
+    if not (policy.client_lists or policy.fetched_lists or policy.own_list):
         return
     for index, authority in enumerate(policy.clients.authorities):
         where = ("clients", "authorities", index)
-        if authority.file and not authority.listed:
+        if authority.fetched:
+            yield Finding(
+                (*where, "crl"),
+                f"lists of {shown(authority.name)} that would be fetched, before an upstream: the server "
+                "judges by files that are there when it starts",
+                'the path of its lists, or "off" where every authority has it',
+                "have the lists fetched into a file, or serve an app by site.app: the guard judges by them",
+            )
+        elif authority.file and not authority.listed:
             yield Finding(
                 (*where, "crl"),
                 f"no lists of {shown(authority.name)} beside an authority with lists, before an upstream: "

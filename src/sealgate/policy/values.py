@@ -314,9 +314,12 @@ def _url(value: str) -> str:
 App = Annotated[StrictStr, AfterValidator(_app), Expected("a module and its attribute", "orders:app")]
 
 
+_FETCHED = re.compile(r"https?://[A-Za-z0-9.\-_\[\]:]{1,260}(/[!-~]{0,1700})?", re.ASCII)
+
+
 def _list(value: str) -> str:
-    if value == "auto" or "://" in value:
-        raise ValueError("lists that are found or fetched by themselves are not available in this version")
+    if "://" in value and not _FETCHED.fullmatch(value):
+        raise ValueError("an address that is not http:// or https:// with a host, in plain characters")
     return _no_controls(value)
 
 
@@ -328,7 +331,11 @@ Network = Annotated[
 ]
 """Addresses with the same first bits, in its shortest form; a bare address is a network of one."""
 
-List = Annotated[StrictStr, AfterValidator(_list), Expected('a path, or "off"', "authority.crl")]
+List = Annotated[
+    StrictStr,
+    AfterValidator(_list),
+    Expected('"auto", an http or https address, a path, or "off"', "http://crl.example.com/clients.crl"),
+]
 File = Annotated[StrictStr, AfterValidator(_no_controls), Expected("a path", "certs/site.pem")]
 Upstream = Annotated[
     StrictStr,

@@ -32,6 +32,7 @@ from sealgate.runtime.clients import Clients
 from sealgate.runtime.closing import keep_closed
 from sealgate.runtime.confinement import confine_engine, confine_watcher
 from sealgate.runtime.control import Control
+from sealgate.runtime.foreign import Foreign
 from sealgate.runtime.observation import observe
 from sealgate.runtime.obtaining import Obtaining
 from sealgate.runtime.preflight import preflight
@@ -66,6 +67,8 @@ class Keeper:
         self._obtaining = Obtaining(self._standing, self._renewing.take_over, self.say)
         self._standing.after_reload.append(self._obtaining.poke)
         self._clients = Clients(self._standing, self.say)
+        self._foreign = Foreign(self._standing, self._watcher_prepared, self.say)
+        self._standing.after_reload.append(self._foreign.poke)
         self._reloading = Reloading(self._standing, self._pool, self.say)
         self._control = Control(root / "run", self._order)
         self._watching = Watching(
@@ -172,7 +175,7 @@ class Keeper:
         workers = policy.site.workers if standing.runs_inside else len(self._pool.running)
         announce(site, f"{kind.id} {program.version}", workers, standing.separation, self.say)
         # After the ready line: an authority that hangs must not keep anybody waiting.
-        later = (self._watching.keep(), self._obtaining.keep())
+        later = (self._watching.keep(), self._obtaining.keep(), self._foreign.keep())
         self._tasks += [asyncio.create_task(task) for task in later]
 
     async def _prepared(self, loaded: Loaded) -> Site:
@@ -181,7 +184,9 @@ class Keeper:
         certificate = await asyncio.to_thread(publication.materials, loaded)
         publication.compile(loaded, publication.guard, shared=standing.other_user)
         folder = standing.options.folder
-        return Site(loaded, standing.root, folder, certificate, standing.backend(loaded))
+        site = Site(loaded, standing.root, folder, certificate, standing.backend(loaded))
+        await self._foreign.adopt(site)
+        return site
 
     def _engine_prepared(self) -> None:
         separation, driver = self._standing.separation, self._standing.engine
@@ -252,8 +257,9 @@ class Keeper:
                 return {"generation": publication.generation}
             case "cert-import" | "cert-new-root" | "cert-request":
                 return await self._renewing.carry_out(order)
-            case str(name) if name in CLIENT_ORDERS:
-                return await self._clients.order(order)
+            case str(name) if name in CLIENT_ORDERS or name == "lists-refresh":
+                of = self._foreign if name == "lists-refresh" else self._clients
+                return await of.order(order)
             case other:
                 raise EngineError(
                     "order-unknown", f"the keeper knows no order {other!r}", "use the same version"

@@ -30,11 +30,12 @@ from sealgate.pki.client_trust import (
 )
 from sealgate.pki.clients.blocks import blocked
 from sealgate.pki.clients.office import membership_keys, revocation_keys, write_list
+from sealgate.pki.lists.shelf import Fetched
 from sealgate.pki.live import LiveCertificate, LiveDirectory
 from sealgate.pki.revocations import Revocations
 from sealgate.pki.server import ensure_server_certificate
 from sealgate.pki.state import State
-from sealgate.policy.identity import blocked_key, lapsed_key, membership_key, revocation_key
+from sealgate.policy.identity import blocked_key, lapsed_key, membership_key, revocation_key, stale_key
 from sealgate.policy.load import Loaded
 from sealgate.policy.model import Policy
 from sealgate.runtime.site import Site
@@ -61,6 +62,7 @@ class Publication:
         self._listed = False
         self.others = False
         self._in_force: tuple[InForce, ...] = ()
+        self._fetched: tuple[Fetched, ...] = ()
         self._seen: object = None
         self._said: object = None
         self._lapsed: frozenset[str] = frozenset()
@@ -152,7 +154,8 @@ class Publication:
     def lapses_in(self) -> float:
         """Seconds until the next list counts no more; never more than a day."""
         now = system_clock()
-        ends = [one.until for one in self._in_force if one.until is not None and one.until >= now]
+        lists: tuple[InForce | Fetched, ...] = (*self._in_force, *self._fetched)
+        ends = [one.until for one in lists if one.until is not None and one.until >= now]
         return min([86400.0, *((end - now).total_seconds() for end in ends)])
 
     def shut(self, told: Iterable[Mapping[str, Any]], *keys: bytes) -> None:
@@ -178,13 +181,19 @@ class Publication:
         own += (blocked_key(one.fingerprint) for one in blocked(self._state))
         now = system_clock()
         lapsed = frozenset(one.name for one in self._in_force if one.lapsed(now))
-        said = (own, self._in_force, lapsed)
+        counting = tuple(one.counts(now) for one in self._fetched)
+        said = (own, self._in_force, lapsed, self._fetched, counting)
         if not adding and said == self._said:  # a million are not looked through every 15 seconds
             return
         self._said = None if adding else said
         keys = dict.fromkeys((*own, *map(lapsed_key, lapsed)))
         for one in self._in_force:
             keys |= dict.fromkeys(one.keys())
+        for each in self._fetched:
+            keys |= dict.fromkeys(each.keys())
+        for each, counts in zip(self._fetched, counting, strict=True):  # last: who is on it is known before
+            if each.key:
+                keys[each.key if counts else stale_key(each.key)] = None
         if adding:
             self.revocations.add(keys)
         else:
@@ -210,6 +219,11 @@ class Publication:
         write_list(self._state, loaded.policy, system_clock, anew=anew, say=self._say)
         write_lists(self._state, loaded.policy)
         self._listed = True
+
+    def fetched(self, loaded: Loaded, lists: Iterable[Fetched]) -> None:
+        """These are the lists that were fetched, and no others."""
+        self._fetched = tuple(lists)
+        self._revoke(loaded)
 
     def released(self, loaded: Loaded) -> None:
         """A hold, or a block, was taken back: who was refused is let in again."""
@@ -259,7 +273,10 @@ class Publication:
             return
         for one in client_authorities(self._state, loaded.policy, system_clock, base=loaded.base):
             issuers = (base64.b64encode(anchor.public_bytes(Encoding.DER)).decode() for anchor in one.anchors)
-            yield Authority(one.name, tuple(issuers), one.authority.own, one.authority.listed)
+            said = one.authority
+            fetched = (said.url or said.crl) if said.fetched else ""
+            ocsp = said.ocsp == "fallback"
+            yield Authority(one.name, tuple(issuers), said.own, said.listed, fetched, ocsp)
 
 
 def _files(policy: Policy) -> Iterable[str]:

@@ -93,6 +93,12 @@ class Standing:
         inside = driver.behind(generation) if isinstance(driver, Obeying) else ()
         return (*own, *inside)
 
+    def questions(self) -> tuple[bytes, ...]:
+        """Certificates of which a guard asked since the last call if they are revoked; anybody's word."""
+        own = (der for worker in self.running() for der in worker.counts.questions())
+        driver: object = self.engine
+        return (*own, *(driver.questions() if isinstance(driver, Obeying) else ()))
+
     @property
     def site(self) -> Site:
         """What is served, for those who run only once something is."""

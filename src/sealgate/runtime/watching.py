@@ -28,7 +28,7 @@ from sealgate.policy.secrets import Secret
 from sealgate.runtime.briefing import LONGEST, Hook, Orders
 from sealgate.runtime.supervise import Backoff
 
-__all__ = ["Settings", "Watching", "settings_of"]
+__all__ = ["Settings", "Watching", "environment", "settings_of"]
 
 _NOTES = 2 * 1024 * 1024  # more than the largest that can be (alerts.py)
 _LONGEST_ASK = 2 * _NOTES + 1024  # a text is escaped once more on its way
@@ -151,7 +151,7 @@ class Watching:
             *(sys.executable, "-P", "-m", "sealgate.runtime.watcher"),
             stdin=theirs.fileno(),
             stdout=asyncio.subprocess.DEVNULL,
-            env=_environment(),
+            env=environment(),
             cwd="/",
             pass_fds=[sock.fileno() for sock in self._sockets.values()],
             start_new_session=True,
@@ -257,7 +257,8 @@ class Watching:
             return ""
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """What processes without keys are started with."""
     found = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
     # Where this very program was found, and nowhere that somebody else named.
     return {**found, "PYTHONPATH": str(Path(__file__).parents[2])}

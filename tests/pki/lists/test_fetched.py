@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealgate._system.fetch import Bounds, Failed, Fetched, Tag, Unchanged, fetch
 from sealgate.pki.lists.judging import Accepted, Refused, judge
-from sealgate.pki.lists.points import Point
+from sealgate.policy.points import Point
 from tests._system.publishing import Answer, Call, Publisher, publishing
 from tests.pki.lists.published import published, scope
 from tests.pki.making import DAY, NOW, make

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sealgate.pki.lists.judging import SKEW, Accepted, Before, Kind, Reason, Refused, judge
-from sealgate.pki.lists.points import Point
 from sealgate.policy.identity import revocation_key
+from sealgate.policy.points import Point
 from tests.pki.lists.published import entry, published, scope
 from tests.pki.making import DAY, NOW, Made, make
 

@@ -18,7 +18,7 @@ import pytest
 from cryptography import x509
 
 from sealgate.pki.lists.judging import Accepted, Kind, Refused, judge
-from sealgate.pki.lists.points import Point
+from sealgate.policy.points import Point
 
 PKITS = Path(cryptography_vectors.__file__).parent / "x509" / "PKITS_data"
 NOW = datetime(2025, 1, 1, tzinfo=UTC)

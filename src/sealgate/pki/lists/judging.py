@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, paddin
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sealgate.pki.lists.entries import Damaged, Frame, Serials, Strange, der_of, frame_of, serials_of
-from sealgate.pki.lists.points import Point
+from sealgate.policy.points import Point
 
 __all__ = ["Accepted", "Before", "Kind", "Reason", "Refused", "judge"]
 

@@ -149,6 +149,10 @@ class Instance:
         """Which workers have not ended the exchanges of the revoked yet; see `Obeying`."""
         return self._counts.behind(generation)
 
+    def questions(self) -> tuple[bytes, ...]:
+        """Of which certificates nobody knows whether they are revoked; see `Obeying`."""
+        return self._counts.questions()
+
     async def drain(self, seconds: float) -> bool:
         """Accept no more; true if all that was under way came to its end in time."""
         return await self._running.drain(seconds) if self._running and self.running else True

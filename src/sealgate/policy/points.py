@@ -1,4 +1,7 @@
-"""Where an authority publishes its lists: distribution points in certificates (RFC 5280 §4.2.1.13). Pure.
+"""Where an authority publishes who is revoked: distribution points (RFC 5280 §4.2.1.13), responders. Pure.
+
+The guard reads them in clients' certificates, to know which lists could vouch for them, and whoever fetches
+lists, to know where they are. It stands here because both must mean the same.
 
 Only http and https are asked. What is left out is named, so that "there is no list" can say why. A point for
 some reasons only, or whose lists somebody else signs (cRLIssuer), leads to lists that are never read here.
@@ -9,10 +12,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 
 from cryptography import x509
+from cryptography.x509.oid import AuthorityInformationAccessOID
 
-__all__ = ["LeftOut", "Point", "Points", "Why", "points_of"]
+__all__ = ["LeftOut", "Point", "Points", "Why", "points_of", "responders_of"]
 
 _MOST = 8
 """Points of a certificate, and addresses of a point: who is verified may still be odd."""
@@ -43,6 +48,23 @@ class Point:
 
     urls: tuple[str, ...]
     names: tuple[x509.GeneralName, ...]
+
+    @property
+    def mark(self) -> bytes:
+        """By what it is known: SHA-256 of its addresses, so that a list for one is never another's."""
+        said = [one.encode(errors="surrogatepass") for one in self.addresses]
+        return sha256(b"".join(len(one).to_bytes(4, "big") + one for one in said)).digest()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Of its names those that are addresses, of whatever kind (ldap, too)."""
+        return tuple(one.value for one in self.names if isinstance(one, x509.UniformResourceIdentifier))
+
+    @classmethod
+    def at(cls, *addresses: str) -> Point:
+        """The one that is called by these addresses alone: as they are known, so are lists for it."""
+        names = tuple(map(x509.UniformResourceIdentifier, addresses))
+        return cls(_urls(names), names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +105,16 @@ def points_of(certificate: x509.Certificate) -> Points:
         if urls := _urls(names):
             usable.append(Point(urls, names))
     return Points(tuple(usable), tuple(left_out))
+
+
+def responders_of(certificate: x509.Certificate) -> tuple[str, ...]:
+    """Who answers for this one certificate (OCSP): http and https addresses (RFC 5280 §4.2.2.1)."""
+    try:
+        value = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+    except (x509.ExtensionNotFound, ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        return ()
+    names = (one.access_location for one in value if one.access_method == AuthorityInformationAccessOID.OCSP)
+    return tuple(dict.fromkeys(one.value for one in names if _why_not(one) is None))[:_MOST]
 
 
 def _unusable(point: x509.DistributionPoint) -> Why | None:

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sealgate.pki.lists.points import LeftOut, Point, Points, Why, points_of
+from sealgate.policy.points import LeftOut, Point, Points, Why, points_of
 from tests.pki.making import DAY, NOW, make
 
 ROOT = make("root", ca=True)

@@ -1,0 +1,323 @@
+"""Lists of the revoked that others publish: found in clients' certificates, fetched in time, judged.
+
+Theory: the guard knows a certificate whose lists are fetched only while a list that could name it is in
+force; else it answers 503 and asks. What it asks is a certificate: believed is its issuer's signature alone,
+and the distribution points that the issuer wrote into it. Each point has a list and a time at which it is
+asked again (``pki/lists/schedule.py``); a process without keys asks, and the keeper judges what it brings.
+What does not count changes nothing but the time of the next try.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
+from sealgate._system.clock import system_clock
+from sealgate._system.fetch import Failed, Fetched, Unchanged
+from sealgate.errors import SealgateError
+from sealgate.pki.client_trust import Trusted, standing_authorities
+from sealgate.pki.inspect import issuer_key_hash
+from sealgate.pki.lists.judging import Accepted, judge
+from sealgate.pki.lists.schedule import due
+from sealgate.pki.lists.shelf import Place, Shelf
+from sealgate.policy.points import Point, points_of
+from sealgate.runtime.fetching import fetched_apart
+from sealgate.runtime.site import Site
+from sealgate.runtime.standing import Standing
+
+__all__ = ["Foreign"]
+
+_LOOK = 0.2
+_AT_ONCE = 4
+_SPREAD = 1 << 32
+
+
+@dataclass(frozen=True, slots=True)
+class _Of:
+    """One authority whose lists are fetched."""
+
+    trusted: Trusted
+    keys: tuple[bytes, ...]
+
+    @property
+    def grace(self) -> timedelta:
+        return timedelta(seconds=self.trusted.authority.grace)
+
+    def issuer_of(self, certificate: x509.Certificate) -> bytes | None:
+        """The key that signed it, where it is one of these."""
+        for anchor, key in zip(self.trusted.anchors, self.keys, strict=True):
+            with contextlib.suppress(ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+                certificate.verify_directly_issued_by(anchor)
+                return key
+        return None
+
+
+class Foreign:
+    """Keeps the lists that are fetched.
+
+    Args:
+        standing: what stands.
+        confine: run in a fetcher's process before it becomes one.
+        say: one line for people.
+    """
+
+    def __init__(self, standing: Standing, confine: Callable[[], None], say: Callable[[str], None]) -> None:
+        self._standing, self._confine, self._say = standing, confine, say
+        self._shelf = Shelf(standing.state.fetched_lists)
+        self._authorities: dict[str, _Of] = {}
+        self._wanted = asyncio.Event()
+        self._busy: dict[bytes, asyncio.Task[None]] = {}
+        self._spread: dict[bytes, float] = {}
+        self._told: dict[bytes, str] = {}
+
+    # What there is
+
+    async def adopt(self, site: Site) -> None:
+        """The authorities of this site are those whose lists are fetched; what was kept of them counts."""
+        policy = site.policy
+        if not policy.fetched_lists:
+            if self._authorities:
+                self._authorities = {}
+                self._shelf.forget(lambda _: False)
+                await self._publish(site)
+            return
+        await asyncio.to_thread(self._adopt, site)
+        await self._publish(site)
+
+    def _adopt(self, site: Site) -> None:
+        found = standing_authorities(self._standing.state, site.policy, system_clock)
+        authorities = {
+            one.name: _Of(one, tuple(bytes.fromhex(issuer_key_hash(anchor)) for anchor in one.anchors))
+            for one in found
+            if one.authority.fetched
+        }
+        issuers = {name: (one.trusted.anchors, one.grace) for name, one in authorities.items()}
+        self._shelf.load(issuers, now=system_clock(), say=self._say)
+        self._authorities = authorities
+        self._shelf.forget(self._belongs)
+        for name, one in authorities.items():
+            for issuer, point in _named(one):
+                self._shelf.learn(name, issuer, point)
+
+    def _belongs(self, place: Place) -> bool:
+        one = self._authorities.get(place.authority)
+        if one is None or place.issuer not in one.keys:
+            return False
+        url = one.trusted.authority.url
+        return not url or place.point.mark == Point.at(url).mark
+
+    async def _publish(self, site: Site) -> None:
+        lists = tuple(self._shelf.fetched.values())
+        await asyncio.to_thread(self._standing.publication.fetched, site.loaded, lists)
+
+    def poke(self) -> None:
+        """Other authorities may count now."""
+        self._wanted.set()
+
+    # Time
+
+    async def keep(self) -> None:
+        """Ask for what is due, and for what the guard asks, until cancelled."""
+        try:
+            while True:
+                try:
+                    await self._look()
+                except Exception as error:  # noqa: BLE001 - the next look must still be made
+                    self._once(b"", f"lists of others: {type(error).__name__}: {error}")
+                await asyncio.sleep(_LOOK)
+        finally:
+            for task in self._busy.values():
+                task.cancel()
+            await asyncio.gather(*self._busy.values(), return_exceptions=True)
+
+    async def _look(self) -> None:
+        if self._wanted.is_set():
+            self._wanted.clear()
+            async with self._standing.changing:
+                await self.adopt(self._standing.site)
+        if not self._authorities:
+            return
+        for der in self._standing.questions():
+            self._learn(der)
+        now = system_clock()
+        for place in self._due(now):
+            self._start(place)
+
+    def _due(self, now: datetime) -> Iterator[Place]:
+        """Those without a list first."""
+        waiting = [one for one in self._shelf.places.values() if one.key not in self._busy]
+        waiting.sort(key=lambda one: (one.key in self._shelf.fetched, one.facts.asked is not None))
+        for one in waiting:
+            spread = self._spread.setdefault(one.key, secrets.randbelow(_SPREAD) / _SPREAD)
+            if len(self._busy) < _AT_ONCE and due(one.facts, now=now, spread=spread) <= now:
+                yield one
+
+    def _learn(self, der: bytes) -> None:
+        """What a guard asked: anybody's bytes, until an authority's signature is found on them."""
+        try:
+            certificate = x509.load_der_x509_certificate(der)
+            points = points_of(certificate).usable
+        except Exception:  # noqa: BLE001 - hostile bytes; whatever the parser says of them
+            return
+        for name, one in self._authorities.items():
+            if one.trusted.authority.url or (issuer := one.issuer_of(certificate)) is None:
+                continue
+            for point in points:
+                if self._shelf.learn(name, issuer, point):
+                    self._say(
+                        f"a list of {name} is fetched from {_where(point)}: a client's certificate names it"
+                    )
+
+    def _start(self, place: Place) -> None:
+        async def task() -> None:
+            try:
+                await self.ask(place.key)
+            except SealgateError as error:
+                self._once(place.key, str(error))
+            finally:
+                self._busy.pop(place.key, None)
+
+        self._busy[place.key] = asyncio.create_task(task())
+
+    # One list
+
+    async def ask(self, key: bytes) -> bool:
+        """Ask for one list, at each of its addresses until one counts; True: it does.
+
+        Raises:
+            SealgateError: what counts could not be kept.
+        """
+        place = self._shelf.places[key]
+        of = self._authorities[place.authority]
+        problems: list[str] = []
+        again: list[timedelta] = []
+        self._spread.pop(key, None)
+        for url in place.point.urls:
+            answer = await fetched_apart(
+                url, place.tag, allowed=self._standing.site.policy.network.fetch, confine=self._confine
+            )
+            if isinstance(answer, Failed):
+                problems.append(f"{url}: {answer.said}")
+                again += [answer.retry_after] if answer.retry_after else []
+                continue
+            if problem := await self._judged(place, of, answer):
+                problems.append(f"{url}: {problem}")
+                continue
+            await self._in_force(key)
+            return True
+        async with self._standing.changing:
+            if key in self._shelf.places:
+                said = "; ".join(problems) or "it has no address that could be asked"
+                self._shelf.failed(key, said, at=system_clock(), retry_after=max(again, default=None))
+                await asyncio.to_thread(self._shelf.keep)
+        self._once(key, f"a list of {place.authority} could not be had: {'; '.join(problems)}")
+        return False
+
+    async def _judged(self, place: Place, of: _Of, answer: Fetched | Unchanged) -> str:
+        """Taken over; else why not."""
+        if isinstance(answer, Unchanged):
+            async with self._standing.changing:
+                if place.key in self._shelf.places:
+                    self._shelf.unchanged(place.key, at=system_clock())
+            return ""
+        look = partial(
+            judge,
+            answer.body,
+            [anchor for anchor, key in zip(of.trusted.anchors, of.keys, strict=True) if key == place.issuer],
+            point=place.point,
+            before=place.before,
+            now=system_clock(),
+            grace=of.grace,
+        )
+        verdict = await asyncio.to_thread(look)
+        if not isinstance(verdict, Accepted):
+            return verdict.said
+        async with self._standing.changing:
+            if place.key in self._shelf.places:
+                take = partial(self._shelf.took, place.key, verdict, answer.tag, of.grace, at=system_clock())
+                await asyncio.to_thread(take)
+        return ""
+
+    async def _in_force(self, key: bytes) -> None:
+        async with self._standing.changing:
+            if key not in self._shelf.places:  # the policy changed meanwhile
+                return
+            await asyncio.to_thread(self._shelf.keep)
+            await self._publish(self._standing.site)
+        if self._told.pop(key, ""):
+            self._say(f"a list of {self._shelf.places[key].authority} is in force again")
+
+    def _once(self, key: bytes, line: str) -> None:
+        if self._told.get(key) != line:
+            self._say(line)
+        self._told[key] = line
+
+    # Orders
+
+    async def order(self, _order: Mapping[str, Any]) -> dict[str, Any]:
+        """All lists at once, whether they are due or not.
+
+        Returns:
+            `lists`: of each what became of it.
+        """
+        began = time.monotonic()
+        while self._busy:
+            await asyncio.wait(set(self._busy.values()))
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(key: bytes) -> None:
+            async with gate:
+                with contextlib.suppress(SealgateError, KeyError):
+                    await self.ask(key)
+
+        await asyncio.gather(*(one(key) for key in list(self._shelf.places)))
+        return {
+            "lists": [described(one) for one in self._shelf.places.values()],
+            "seconds": round(time.monotonic() - began, 3),
+        }
+
+
+def described(one: Place) -> dict[str, Any]:
+    """A list for programs."""
+    before, facts = one.before, one.facts
+    return {
+        "authority": one.authority,
+        "addresses": list(one.point.urls),
+        "number": before.number if before else None,
+        "this_update": before.this_update.isoformat() if before else None,
+        "next_update": facts.next_update.isoformat() if facts.next_update else None,
+        "entries": one.count if one.file else None,
+        "asked": facts.asked.isoformat() if facts.asked else None,
+        "failures": facts.failures,
+        "problem": one.problem,
+    }
+
+
+def _named(one: _Of) -> Iterator[tuple[bytes, Point]]:
+    """The lists that are known without any client: the policy's one, and of authorities above others."""
+    authority, anchors = one.trusted.authority, one.trusted.anchors
+    if authority.url:
+        for key in dict.fromkeys(one.keys):
+            yield key, Point.at(authority.url)
+        return
+    for anchor in anchors:
+        above = _Of(Trusted(authority, tuple(other for other in anchors if other is not anchor)), ())
+        keys = tuple(key for other, key in zip(anchors, one.keys, strict=True) if other is not anchor)
+        issuer = _Of(above.trusted, keys).issuer_of(anchor)
+        if issuer is not None:
+            for point in points_of(anchor).usable:
+                yield issuer, point
+
+
+def _where(point: Point) -> str:
+    return point.urls[0] if point.urls else "nowhere"
