@@ -45,12 +45,16 @@ _OTHERS: dict[str, dict[str, dict[str, Any]]] = {
             "authorities": [{"name": "partners", "file": "partners.pem", "crl": "partners.crl"}],
         },
     },
-    'clients.authorities = [{ name = "private" }, { name = "guests", file = "guests.pem" }]': {
+    'clients.authorities = [{ name = "private" }, { name = "guests", file = "guests.pem", crl = "off" }]': {
         **_APP,
         "clients": {
             "mode": "required",
-            "authorities": [{"name": "private"}, {"name": "guests", "file": "guests.pem"}],
+            "authorities": [{"name": "private"}, {"name": "guests", "file": "guests.pem", "crl": "off"}],
         },
+    },
+    'clients.authorities = [{ name = "partners", file = "partners.pem" }]': {
+        **_APP,
+        "clients": {"mode": "required", "authorities": [{"name": "partners", "file": "partners.pem"}]},
     },
     'network.allow = ["10.0.0.0/8"]': {**_APP, "network": {"allow": ["10.0.0.0/8"]}},
     'network.deny = ["127.0.0.0/8"]': {**_APP, "network": {"deny": ["127.0.0.0/8"]}},
@@ -76,6 +80,9 @@ _INSTALLED: dict[str, dict[str, dict[str, Any]]] = {
     'certificate.second_key_type = "rsa-3072"': {"certificate": {"second_key_type": "rsa-3072"}},
     'clients.mode = "optional"': {"clients": {"mode": "optional"}},
     'clients.mode = "required"': {"clients": {"mode": "required"}},
+    'clients.authorities = [{ name = "partners", file = "p.pem" }]': {
+        "clients": {"mode": "required", "authorities": [{"name": "partners", "file": "p.pem"}]}
+    },
     'clients.authorities = [{ name = "partners", file = "p.pem", crl = "p.crl", grace = "6h" }]': {
         "clients": {
             "mode": "required",

@@ -28,7 +28,7 @@ def stack() -> Iterator[ExitStack]:
 
 
 def entry(name: str, by: Partners, **further: Any) -> dict[str, Any]:
-    return {"name": name, "file": str(by.folder / "partners.pem"), **further}
+    return {"name": name, "file": str(by.folder / "partners.pem"), "crl": "off", **further}
 
 
 def listed(name: str, by: Partners, **further: Any) -> dict[str, Any]:

@@ -203,3 +203,62 @@ def test_who_was_killed_is_not_waited_for(memory: int) -> None:
     assert table.behind(1) == ()
     Row(memory, 1)._numbers[-2] = (1 << 64) - 1
     assert table.behind(1) == (), "nor a lie"
+
+
+# Questions
+
+
+def test_what_is_asked_is_heard_once() -> None:
+    fd = shared(3)
+    table, rows = Table(fd), [Row(fd, place) for place in range(3)]
+    assert table.questions() == ()
+    rows[0].asks(b"a" * 1000)
+    rows[2].asks(b"b")
+    assert table.questions() == (b"a" * 1000, b"b")
+    assert table.questions() == ()
+    rows[1].asks(b"c")
+    rows[1].asks(b"c")
+    assert table.questions() == (b"c",), "the same twice is one"
+    for row in rows:
+        row.asks(b"x" * 8185)  # longer than a place
+    assert table.questions() == ()
+    assert sum(table.read()) == 0, "no number is touched"
+    os.close(fd)
+
+
+def test_of_too_many_questions_the_last_are_heard() -> None:
+    fd = shared(1)
+    table, row = Table(fd), Row(fd)
+    for number in range(100):
+        row.asks(b"%d" % number)
+    assert set(table.questions()) == {b"96", b"97", b"98", b"99"}
+    os.close(fd)
+
+
+def test_a_length_that_lies_is_no_question() -> None:
+    fd = shared(2)
+    table, row = Table(fd), Row(fd, 1)
+    row.asks(b"mine")
+    size = os.fstat(fd).st_size
+    for slot in range(4):
+        os.pwrite(fd, b"\xff" * 8, size - 8192 * (4 - slot))
+    assert table.questions() == ()
+    os.close(fd)
+
+
+def test_many_threads_ask_at_once() -> None:
+    fd = shared(1)
+    table, row = Table(fd), Row(fd)
+    asked = {bytes([65 + number]) * (500 + number) for number in range(8)}
+
+    def ask(one: bytes) -> None:
+        for _ in range(200):
+            row.asks(one)
+
+    threads = [threading.Thread(target=ask, args=(one,)) for one in asked]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(table.questions()) <= asked
+    os.close(fd)

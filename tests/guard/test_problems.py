@@ -22,6 +22,7 @@ STABLE = {
     "bad-request": 400,
     "body-too-large": 413,
     "client-certificate-refused": 403,
+    "client-status-unknown": 503,
     "headers-too-large": 431,
     "http-version-unsupported": 426,
     "internal-error": 500,

@@ -127,7 +127,7 @@ def test_a_foreign_authority(tmp_path_factory: pytest.TempPathFactory, tmp_path:
     pem = tmp_path / "partners.pem"
     theirs.cert_pem.write_to_path(str(pem))
     folder = tmp_path_factory.mktemp("foreign")
-    clients = {"mode": "required", "authorities": [{"name": "partners", "file": str(pem)}]}
+    clients = {"mode": "required", "authorities": [{"name": "partners", "file": str(pem), "crl": "off"}]}
     with witnessed(folder, clients=clients) as (served, _):
         answers = asker(served)
         assert answers(foreign(theirs, tmp_path, "good")) == {200}

@@ -158,7 +158,7 @@ def test_the_sentence_names_the_count_or_the_only_mistake() -> None:
         ('certificate.acme.contact = ["a@b.example, c@d.example"]', "not one address of a mailbox"),
         ('certificate.acme.external_account.kid = "k"', "certificate.acme.external_account.hmac"),
         ("limits.rates = []", "limits.rates (line 1): is not available"),
-        ('clients.authorities = [{crl = "auto"}]', "are not available in this version"),
+        ('clients.authorities = [{crl = "ftp://a.example/x"}]', "not http:// or https:// with a host"),
         ("clients.authorities = [{}, {}]", 'there is an authority "private" already'),
         ("max_age = 5", "max_age (line 1): unknown key"),
         ("http.max_age = 5", "it belongs in [http.hsts]"),

@@ -106,10 +106,20 @@ WRONG = {
     'clients.authorities = [{}, {name = "a", file = "a.pem"}, {name = "a", file = "b.pem"}]': [
         'clients.authorities[2].name: there is an authority "a" already'
     ],
-    'clients.authorities = [{name = "a", file = "a.pem", grace = "1h"}]': [
+    'clients.authorities = [{name = "a", file = "a.pem", crl = "off", grace = "1h"}]': [
         'clients.authorities[0].grace: how long lists of "a" still count'
     ],
-    UPSTREAM + '[{}, {name = "a", file = "a.pem"}]': [
+    UPSTREAM + '[{name = "a", file = "a.pem"}]': [
+        'clients.authorities[0].crl: lists of "a" that would be fetched, before an upstream'
+    ],
+    'clients.authorities = [{crl = "off"}]': [
+        "clients.authorities[0].crl: another list for the private authority"
+    ],
+    'clients.authorities = [{ocsp = "fallback"}]': ["clients.authorities[0].ocsp: OCSP where no certificate"],
+    'clients.authorities = [{name = "a", file = "a.pem", crl = "a.crl", ocsp = "fallback"}]': [
+        "clients.authorities[0].ocsp: OCSP where no certificate"
+    ],
+    UPSTREAM + '[{}, {name = "a", file = "a.pem", crl = "off"}]': [
         'clients.authorities[1].crl: no lists of "a" beside an authority with lists, before an upstream'
     ],
     UPSTREAM + '[{name = "a", file = "a.pem", crl = "a.crl", grace = "1h"}]': [
@@ -119,7 +129,9 @@ WRONG = {
 
 RIGHT = (
     "",
-    UPSTREAM + '[{name = "a", file = "a.pem"}, {name = "b", file = "b.pem"}]',
+    UPSTREAM + '[{name = "a", file = "a.pem", crl = "off"}, {name = "b", file = "b.pem", crl = "off"}]',
+    'clients.authorities = [{name = "a", file = "a.pem", grace = "1h", ocsp = "fallback"}]',
+    'clients.authorities = [{name = "a", file = "a.pem", crl = "http://[2001:db8::1]:8080/a.crl"}]',
     UPSTREAM + '[{}, {name = "a", file = "a.pem", crl = "a.crl"}]',
     'clients.authorities = [{name = "a", file = "a.pem", crl = "a.crl", grace = "1h"}, {}]',
     ACME,

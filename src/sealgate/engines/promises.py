@@ -320,12 +320,11 @@ def lists(
     policy: Policy, how: str, *, listed: str = "whoever is on the list gets no handshake"
 ) -> Capability:
     """What a revocation list does."""
-    if not policy.engine_lists and (policy.client_lists or policy.own_list):
+    if not policy.engine_lists and (policy.client_lists or policy.fetched_lists or policy.own_list):
         # The engine would refuse everyone whose authority has none, and everyone past nextUpdate.
         promise = "whoever is on the list of the own authority gets 403 for each request"
-        return Capability(
-            "clients.authorities", promise, _GUARD, "each request; an expired list shuts out its clients"
-        )
+        how = "each request; an expired list shuts out its clients"
+        return Capability("clients.authorities", promise, _GUARD, how)
     if policy.own_list:
         # A Gunicorn on its own command line reads the lists that the policy names, and no other.
         how += "; the private authority's own list, under `sealgate serve`"
@@ -371,6 +370,21 @@ def network(policy: Policy, by: Enforcer, how: str) -> Iterator[Capability]:
     may_not = f"{_few(deny)} may not come in, whatever allow says: 403" if deny else no_one
     for key, promise, named in (("allow", may, allow), ("deny", may_not, deny)):
         yield Capability(f"network.{key}", promise, by, f"{how}; {answered}" if named else "no rule")
+    if policy.fetched_lists or policy.network.fetch:
+        yield _fetched(policy)
+
+
+def _fetched(policy: Policy) -> Capability:
+    """Which lists are fetched, and where nobody is sent."""
+    names = tuple(one.name for one in policy.clients.authorities if one.fetched)
+    if not policy.fetched_lists:
+        return Capability("network.fetch", "no revocation list is fetched", _KEEPER, "none is named")
+    own = policy.network.fetch
+    promise = f"revocation lists of {joined(names)} are fetched" + (
+        f", from the whole internet and {_few(own)}" if own else ", never from a network of your own"
+    )
+    how = "a process without keys; whoever no list could name yet gets 503"
+    return Capability("network.fetch", promise, _KEEPER, how)
 
 
 def whole_milliseconds(policy: Policy, title: str) -> Iterator[Refusal]:

@@ -5,7 +5,6 @@ Each part stands alone: what keeps one from being gathered is a :class:`Trouble`
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -35,6 +34,7 @@ from sealgate.monitor.snapshot import (
 )
 from sealgate.pki.inspect import fingerprint, names_of
 from sealgate.pki.keys import describe
+from sealgate.pki.lists.shown import shown
 from sealgate.pki.live import LiveCertificate, LiveDirectory, kind_of, parse_chain
 from sealgate.pki.renewal import due_at
 from sealgate.pki.state import State
@@ -62,8 +62,6 @@ __all__ = [
     "site_facts",
 ]
 
-_PEM_LIST = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----\s*", re.DOTALL)
-_LARGEST = 64 * 1024 * 1024
 _RENEWALS, _CLIENTS = 10, 50
 _LOOKS = 16
 _KINDS = frozenset({"certificate-issued", "certificate-imported"})
@@ -278,27 +276,18 @@ def lists(state: State, policy: Policy) -> tuple[ListFacts, ...]:
     Raises:
         ValueError: one cannot be read.
     """
-    if policy.clients.mode == "off":
-        return ()
-    own, others = state.live_clients / "crl.pem", state.live_client_lists
-    found: list[ListFacts] = []
-    for one in policy.clients.authorities:
-        path = own if one.own else others / f"{one.name}.pem"
-        if (one.own or one.listed) and path.is_file():
-            found += (_list(one.name, x509.load_pem_x509_crl(part)) for part in _parts(path))
-    return tuple(found)
-
-
-def _parts(path: Path) -> list[bytes]:
-    with path.open("rb") as file:
-        data = file.read(_LARGEST + 1)
-    if len(data) > _LARGEST:  # half of it would look as if the rest had gone
-        raise ValueError(f"{path.name} is larger than {_LARGEST >> 20} MiB")
-    return _PEM_LIST.findall(data)
-
-
-def _list(name: str, crl: x509.CertificateRevocationList) -> ListFacts:
-    return ListFacts(name, crl.last_update_utc, crl.next_update_utc, len(crl))
+    fetched = {one.name for one in policy.clients.authorities if one.fetched}
+    return tuple(
+        ListFacts(
+            one.authority,
+            one.this_update,
+            one.next_update,
+            one.entries,
+            one.source if one.authority in fetched else "",
+            one.problem,
+        )
+        for one in shown(state, policy)
+    )
 
 
 # The store

@@ -69,6 +69,7 @@ CODES = {
 """Every code, and what it says."""
 
 _WHY = "sealgate cert renew says why"
+_LIST = "sealgate crl refresh asks again and says why"
 _FORGIVEN = timedelta(hours=1)  # a failed renewal that was not due: whoever asked for it has read why
 _FIRST = 600.0  # seconds: an authority takes its time for a first certificate
 _FLICKER = 20.0  # seconds: one handshake that was lost under load is no news
@@ -188,16 +189,22 @@ def _authorities(snapshot: Snapshot, now: datetime) -> Iterator[Alert]:
 
 def _lists(snapshot: Snapshot, now: datetime) -> Iterator[Alert]:
     for one in snapshot.lists:
-        if one.next_update is None:
+        if one.this_update is None and one.problem:
+            sentence = f"there is no revocation list of {one.authority} yet, and its clients get 503"
+            key = f"list-unknown {one.authority} {one.source}"[:200]
+            yield Alert("list-unknown", key, Severity.CRITICAL, f"{sentence}: {one.problem}; {_LIST}")
+        if one.this_update is None or one.next_update is None:
             continue
         severity = _left(one.this_update, one.next_update, now, (1 / 6, 1 / 10, 0.0))
         if severity:
             tense = "was" if one.next_update <= now else "is"
             sentence = (
                 f"the revocation list of {one.authority} {tense} to be replaced by "
-                f"{one.next_update:%Y-%m-%d %H:%M} UTC; past that its clients are locked out; get the new one"
+                f"{one.next_update:%Y-%m-%d %H:%M} UTC; past that its clients are locked out; "
+                + (f"it could not be had: {one.problem}; {_LIST}" if one.problem else "get the new one")
             )
-            yield Alert("list-stale", f"list-stale {one.authority}", severity, sentence)
+            key = f"list-stale {one.authority} {one.source}".rstrip()[:200]
+            yield Alert("list-stale", key, severity, sentence)
 
 
 def _clients(snapshot: Snapshot, now: datetime) -> Iterator[Alert]:

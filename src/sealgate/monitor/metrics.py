@@ -154,13 +154,17 @@ def _authorities(snapshot: Snapshot) -> Iterator[Metric]:
         "When it is to be replaced.",
         labels=["authority"],
     )
-    oldest = {
-        one.authority: one for one in sorted(snapshot.lists, key=lambda one: one.this_update, reverse=True)
-    }
-    for authority, found in oldest.items():
-        age.add_metric([authority], (snapshot.at - found.this_update).total_seconds())
-        if found.next_update is not None:
-            upto.add_metric([authority], found.next_update.timestamp())
+    made: dict[str, datetime] = {}
+    ends_of: dict[str, datetime] = {}
+    for each in snapshot.lists:  # of several the oldest, and the first to end
+        if each.this_update is not None:
+            made[each.authority] = min(each.this_update, made.get(each.authority, each.this_update))
+        if each.next_update is not None:
+            ends_of[each.authority] = min(each.next_update, ends_of.get(each.authority, each.next_update))
+    for authority, begun in made.items():
+        age.add_metric([authority], (snapshot.at - begun).total_seconds())
+    for authority, until in ends_of.items():
+        upto.add_metric([authority], until.timestamp())
     yield from (family, age, upto)
 
 

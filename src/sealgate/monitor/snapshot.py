@@ -124,12 +124,23 @@ class Authority:
 
 @dataclass(frozen=True, slots=True)
 class ListFacts:
-    """A revocation list in force. ``next_update`` None: it does not say."""
+    """A revocation list in force, or one that is wanted.
+
+    Attributes:
+        authority: whose.
+        this_update: when it was made; None: there is none yet.
+        next_update: None: there is none, or it does not say.
+        revoked: how many are on it.
+        source: where it is fetched; empty: it is not.
+        problem: why it could not be had the last time; empty: it could.
+    """
 
     authority: str
-    this_update: datetime
+    this_update: datetime | None
     next_update: datetime | None
     revoked: int
+    source: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -328,7 +328,10 @@ def _clients(snapshot: Snapshot, now: datetime) -> Section:
 def _lists(snapshot: Snapshot, alerts: Sequence[Alert], now: datetime) -> Section:
     rows = []
     for one in snapshot.lists:
-        severity = _told(alerts, f"list-stale {one.authority}")
+        severity = _told(alerts, f"list-stale {one.authority} {one.source}".rstrip()[:200])
+        if one.this_update is None:
+            rows.append(Row((one.authority, f"none yet from {one.source}", ""), "bad", "unknown"))
+            continue
         upto = _day(one.next_update, now) if one.next_update else "not said"
         word = _left(one.next_update, now) if one.next_update else "open"
         cells = (one.authority, f"{one.revoked} revoked; made {ago(one.this_update, now)}", upto)

@@ -21,6 +21,7 @@ from sealgate._system.clock import system_clock
 from sealgate.errors import SealgateError
 from sealgate.monitor import gather
 from sealgate.monitor.snapshot import Drift, Listener, ListFacts, Renewal, Snapshot, Trouble, Workers
+from sealgate.pki.lists.shelf import INDEX
 from sealgate.policy.model import Policy
 from sealgate.runtime.counting import Sums, counters
 from sealgate.runtime.site import Site
@@ -184,7 +185,8 @@ class Lookout:
     def _revocations(self, site: Site) -> tuple[ListFacts, ...]:
         """Read once for each change: a large authority's list is megabytes, and this is asked often."""
         state, policy = self.standing.state, site.policy
-        files = (state.live_clients / name for name in ("lists.pem", "crl.pem"))
+        files = [state.live_clients / name for name in ("lists.pem", "crl.pem")]
+        files.append(state.fetched_lists / INDEX)
         key = (site, *map(gather.changed, files))
         found: tuple[ListFacts, ...] = self._revoked.get(
             key, _STORE_EVERY, partial(gather.lists, state, policy)

@@ -101,7 +101,7 @@ def clients(site: Site, folder: str) -> Iterator[Finding]:
     if trust is None or not file:
         yield Left(trust or verify, "no file of authorities; name one in clients.authorities by hand")
         return
-    authority = Authority(name=_authority_name(file), file=file)
+    authority = Authority(name=_authority_name(file), file=file, crl="off")
     yield Carried(("clients", "authorities"), (authority,), trust)
 
 

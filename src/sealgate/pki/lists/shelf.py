@@ -26,12 +26,12 @@ from sealgate.pki.lists.schedule import Facts, failed, took
 from sealgate.policy.identity import listed_key
 from sealgate.policy.points import Point
 
-__all__ = ["MOST", "Fetched", "Place", "Shelf", "places_in"]
+__all__ = ["INDEX", "MOST", "Fetched", "Place", "Shelf", "places_in"]
 
 MOST = 256
 """Places of one authority: some have a list for each part of their certificates."""
-_INDEX = "index.json"
-_LARGEST_INDEX = 16 * 1024 * 1024
+INDEX = "index.json"
+_LARGESTINDEX = 16 * 1024 * 1024
 _SCHEMA = 1
 _KEY = 16  # bytes: revocation_key
 
@@ -127,7 +127,7 @@ class Shelf:
         try:
             found = places_in(self.folder)
         except ValueError as error:
-            say(f"{self.folder / _INDEX} cannot be read ({error}): the lists in it are fetched anew")
+            say(f"{self.folder / INDEX} cannot be read ({error}): the lists in it are fetched anew")
             found = ()
         self.places = {one.key: one for one in found if one.authority in issuers}
         self.fetched = {}
@@ -217,7 +217,7 @@ class Shelf:
             SealgateError: it could not be written; what was kept before still is.
         """
         text = json.dumps({"schema": _SCHEMA, "places": [_as_json(one) for one in self.places.values()]})
-        write_atomic(private_directory(self.folder) / _INDEX, text.encode())
+        write_atomic(private_directory(self.folder) / INDEX, text.encode())
         named = {one.file for one in self.places.values()}
         for path in self.folder.glob("*.crl"):
             if path.stem not in named:
@@ -231,8 +231,8 @@ class Shelf:
 def places_in(folder: Path) -> tuple[Place, ...]:
     """What an index says; none where there is no index. Raises ValueError: it is damaged."""
     try:
-        with (folder / _INDEX).open("rb") as file:
-            data = file.read(_LARGEST_INDEX + 1)
+        with (folder / INDEX).open("rb") as file:
+            data = file.read(_LARGESTINDEX + 1)
     except FileNotFoundError:
         return ()
     except OSError as error:

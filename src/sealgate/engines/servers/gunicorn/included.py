@@ -96,6 +96,12 @@ def unlisted(policy: Policy) -> Iterator[Refusal]:
         yield Refusal(
             "clients.authorities", reason, "an authority with a file and a crl, or `sealgate serve`"
         )
+    elif policy.fetched_lists:
+        yield Refusal(
+            "clients.authorities",
+            "nobody fetches lists here, so nobody could be judged by them",
+            'a path in crl, or "off" where every authority has it, or `sealgate serve`',
+        )
     elif policy.client_lists and not policy.engine_lists:
         reason = "nobody tells the guard who was revoked here, and Gunicorn takes lists of all or none"
         yield Refusal(
