@@ -47,6 +47,7 @@ POLICIES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "required": {
         "clients": {"mode": "required", "groups": GROUPS},
+        "http": {"mode": "refuse"},
         "certificate": {"second_key_type": "rsa-3072"},
     },
     "asgi": {

@@ -20,6 +20,7 @@ def test_every_step_of_the_guide(tmp_path: Path) -> None:
     https, plain = free_port(host), free_port(host)
     # The guide's own address belongs to whoever runs it.
     text = text.replace("127.0.0.1:8443", f"{host}:{https}").replace("localhost:8443", f"{host}:{https}")
+    text = text.replace("localhost:8080", f"{host}:{plain}")
     for language, name, body in BLOCK.findall(text):
         if name and language in {"toml", "python", "csv"}:
             (tmp_path / name).write_text(body.replace("[site]", f'[site]\nnames = ["{host}"]'))

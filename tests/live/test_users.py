@@ -10,12 +10,14 @@ import signal
 import subprocess
 import sysconfig
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from sealgate.engines.published import FILE, PATH
 from sealgate.runtime.separation import APP_USER, ENGINE_USER
 from tests.live.served import APPS, Served, free_port, loopback, temporary, write_policy
 
@@ -68,8 +70,8 @@ def users() -> Iterator[dict[str, int]]:
             subprocess.run(["userdel", name], check=True)
 
 
-@pytest.fixture(scope="module")
-def served(installation: Path, users: dict[str, int]) -> Iterator[Served]:
+@contextmanager
+def running(installation: Path, **more: dict[str, Any]) -> Iterator[Served]:
     folder, host = Path("/var/tmp") / temporary().name, loopback()
     folder.mkdir(mode=0o755)
     https, http = free_port(host), free_port(host)
@@ -78,6 +80,8 @@ def served(installation: Path, users: dict[str, int]) -> Iterator[Served]:
         "listen": {"https": [f"{host}:{https}"], "http": [f"{host}:{http}"]},
         "monitor": {"listen": f"{host}:{free_port(host)}"},
     }
+    for name, table in more.items():
+        tables.setdefault(name, {}).update(table)
     write_policy(folder / "sealgate.toml", tables)
     with (folder / "out.log").open("wb") as out, (folder / "err.log").open("wb") as err:
         process = subprocess.Popen(
@@ -98,6 +102,31 @@ def served(installation: Path, users: dict[str, int]) -> Iterator[Served]:
     finally:
         server.stop()
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def served(installation: Path, users: dict[str, int]) -> Iterator[Served]:
+    assert len(users) == 2
+    with running(installation) as server:
+        yield server
+
+
+@pytest.mark.parametrize("name", ["envoy", "nginx", "apache"])
+def test_an_engine_of_another_user_serves_the_list(
+    installation: Path, users: dict[str, int], name: str
+) -> None:
+    with running(installation, site={"engine": name}, clients={"mode": "optional"}) as served:
+        assert uid_of(_engine(served)) == users[ENGINE_USER]
+        path = served.state / FILE
+        answer = httpx.get(f"{served.plain}{PATH}", timeout=20)
+        assert (answer.status_code, answer.content) == (200, path.read_bytes())
+        assert path.stat().st_mode & 0o777 == 0o600, "by what the engine may, not by what everybody may"
+
+
+def _engine(served: Served) -> int:
+    marks = ("_bin/envoy", "nginx", "apache2", "httpd")
+    (found,) = {pid for mark in marks for pid in served.children(mark)}
+    return found
 
 
 def uid_of(pid: int) -> int:

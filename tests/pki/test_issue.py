@@ -363,7 +363,7 @@ def _lint(kind: str, path: Path, *more: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "what", ["root", "servers", "clients", "ecdsa-p256", "ecdsa-p384", "rsa-3072", "long", "client"]
+    "what", ["root", "servers", "clients", "ecdsa-p256", "ecdsa-p384", "rsa-3072", "long", "client", "listed"]
 )
 def test_pkilint_finds_nothing(authority, tmp_path: Path, what: str) -> None:
     key = generate(what if what.startswith(("ecdsa", "rsa")) else "ecdsa-p256").public_key()  # type: ignore[arg-type]
@@ -374,6 +374,9 @@ def test_pkilint_finds_nothing(authority, tmp_path: Path, what: str) -> None:
         "clients": lambda: authority.clients.certificate,
         "client": lambda: issue_client(
             authority.clients, key, "alice", now=NOW, uris=["https://example.org/a"], emails=["a@example.org"]
+        ),
+        "listed": lambda: issue_client(
+            authority.clients, key, "alice", now=NOW, revoked_at="http://example.org:8080/a/clients.crl"
         ),
         "long": lambda: issue_server(authority.servers, key, ("a" * 63 + ".test",), now=NOW),
     }

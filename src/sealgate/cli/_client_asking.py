@@ -32,6 +32,7 @@ def answer_of(context: Context, order: Mapping[str, Any]) -> dict[str, Any]:
     from sealgate._system.clock import system_clock
     from sealgate.pki.clients.office import write_list
     from sealgate.pki.clients.orders import carry_out
+    from sealgate.pki.clients.publishing import publish_list
     from sealgate.runtime.control import ask
 
     try:
@@ -44,4 +45,5 @@ def answer_of(context: Context, order: Mapping[str, Any]) -> dict[str, Any]:
         answer = carry_out(order, state=state, policy=context.policy, clock=system_clock)
         if order["order"] in {"client-revoke", "client-release"}:
             write_list(state, context.policy, system_clock, anew=True, say=note)
+            publish_list(state)
     return answer

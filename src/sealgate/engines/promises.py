@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from sealgate.engines.contract import ALWAYS, Capability, Enforcer, Refusal
 from sealgate.policy.model import Policy, is_loopback_host
 from sealgate.policy.profiles import load_profile
+from sealgate.policy.published import PATH, list_url, publishes
 
 __all__ = [
     "EARLY",
@@ -39,6 +40,7 @@ __all__ = [
     "network",
     "plain_http",
     "proxy_protocol",
+    "published",
     "size",
     "suites",
     "upstream",
@@ -330,6 +332,22 @@ def lists(
         how += "; the private authority's own list, under `sealgate serve`"
     promise = listed if policy.engine_lists else "no revocation list is read"
     return Capability("clients.authorities", promise, _ENGINE, how)
+
+
+def published(policy: Policy, how: str) -> Iterator[Capability]:
+    """That others may fetch our own list of the revoked; ``how``: by what means it is bounded."""
+    if not policy.own_list:
+        return
+    if not publishes(policy):
+        said = "the own list of the revoked is not published: no plain HTTP port is open"
+        yield Capability("clients.authorities", said, _KEEPER, "listen.http is empty")
+        return
+    said = f"the own list of the revoked is at {PATH} on plain HTTP, for every address, as DER"
+    yield Capability("clients.authorities", said, _ENGINE, how)
+    url = list_url(policy)
+    named = f"client certificates name {url}" if url else "client certificates name no address of it"
+    how = "CRL distribution point" if url else "no public name, or its port of plain HTTP is not known"
+    yield Capability("clients.authorities", named, _KEEPER, how)
 
 
 def http_versions(*, both: bool) -> Capability:

@@ -30,6 +30,7 @@ from sealgate.engines.challenges import Challenges
 from sealgate.errors import EngineRefused, StateError
 from sealgate.policy.model import Policy
 from sealgate.policy.network import Admitted
+from sealgate.policy.published import publishes
 
 __all__ = ["ANSWERS", "TOKEN", "Redirect", "answer_exactly", "command"]
 
@@ -62,6 +63,8 @@ class Redirect:
             -1: they are counted here alone.
         place: its own in there.
         answers: absolute path of the folder with answers to http-01 challenges; empty: there are none.
+        publishes: is the list of revoked clients to be had (``engines/published.py``)?
+        state: absolute path of the state directory, in which that list is; empty: there is none.
         admitted: the addresses that are redirected; None: all, or nobody is.
     """
 
@@ -79,6 +82,8 @@ class Redirect:
     budget: int = -1
     place: int = 0
     answers: str = ""
+    publishes: bool = False
+    state: str = ""
     admitted: Admitted | None = None
 
     @classmethod
@@ -91,6 +96,7 @@ class Redirect:
         budget: int = -1,
         place: int = 0,
         answers: str = "",
+        state: str = "",
     ) -> Self:
         """What a policy means for it."""
         ports = {80, *(endpoint.port for endpoint in policy.listen.http)}
@@ -110,6 +116,8 @@ class Redirect:
             budget=budget,
             place=place,
             answers=answers,
+            publishes=publishes(policy),
+            state=state,
             admitted=policy.network.admitted() if ruled else None,
         )
 

@@ -5,7 +5,7 @@
     <state>/store.db                 what was issued (SQLite)
     <state>/authorities/             root, servers, clients (see ``vault.py``)
     <state>/live/server/<site>/      chain.pem, key.pem (see ``live.py``)
-    <state>/live/clients/            trust.pem, crl.pem
+    <state>/live/clients/            trust.pem, crl.pem, clients.crl
     <state>/live/guard/              what the guard decides by
     <state>/live/challenges/         what an ACME authority is answered (0711, files 0644)
     <state>/requests/<site>/         key and request of a certificate that somebody else will sign
@@ -33,6 +33,7 @@ from sealgate._system.files import (
     write_atomic,
 )
 from sealgate.errors import StateError
+from sealgate.policy.published import NAME
 
 __all__ = ["State", "site_directory"]
 
@@ -139,6 +140,11 @@ class State:
     def live_clients(self) -> Path:
         """trust.pem, crl.pem and lists.pem for verifying clients."""
         return self.live / "clients"
+
+    @property
+    def published_list(self) -> Path:
+        """Our own list of revoked clients as others fetch it: DER (see ``policy/published.py``)."""
+        return self.live_clients / NAME
 
     @property
     def live_client_authorities(self) -> Path:

@@ -203,7 +203,7 @@ class Clients(Model):
 
 
 class Networks(Model):
-    """Who may come in, by address. What an ACME authority asks for on plain HTTP is answered to everyone."""
+    """Who may come in, by address. On plain HTTP, ACME and the list of the revoked are for everyone."""
 
     allow: Annotated[tuple[Network, ...], Field(max_length=100_000)] = ()
     """Networks and addresses, IPv4 and IPv6, that may come in; []: everyone."""

@@ -91,6 +91,13 @@ _TABLE = (
         "This path is for an ACME authority that was asked for a certificate just now; use another path.",
     ),
     ProblemType(
+        "list-unknown",
+        404,
+        "There is no such list",
+        "The list of revoked client certificates is at /.well-known/sealgate/clients.crl, spelled exactly "
+        "so; where that is missing, try again later.",
+    ),
+    ProblemType(
         "method-not-allowed",
         405,
         "This method is not offered here",

@@ -4,7 +4,7 @@ Theory: a revocation stands as soon as it is in the store; no failure after that
 every process knows it at once (``pki/revocations.py``). Then the list is made anew, the engine told, and each
 HTTPS listener looked at from outside until a throw-away certificate that is on the same list is refused while
 one that is not is taken, and the same one on a connection that it had opened before is refused too. What was
-seen is what is answered.
+seen is what is answered. Then others may fetch the list.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 from sealgate._system.clock import system_clock
 from sealgate.engines.canary import Kept, Verdict, shown
-from sealgate.errors import NotObserved
+from sealgate.errors import NotObserved, SealgateError
 from sealgate.pki.clients.office import canaries
 from sealgate.pki.clients.orders import carry_out
 from sealgate.pki.keys import generate, spki, to_pem
@@ -81,7 +81,14 @@ class Clients:
             if "released" in answer or "unblocked" in answer:
                 await asyncio.to_thread(standing.publication.released, standing.site.loaded)
             if order.get("order") in _CHANGES_LIST:
-                answer["doors"] = await self._published(standing.site)
+                try:
+                    answer["doors"] = await self._published(standing.site)
+                except SealgateError:
+                    with contextlib.suppress(SealgateError):  # the graver of the two is told
+                        await asyncio.to_thread(standing.publication.publish)
+                    raise
+                # Last, so that nothing wrong with it keeps a door open; and before the answer.
+                await asyncio.to_thread(standing.publication.publish)
             self._note(answer)
         return answer
 

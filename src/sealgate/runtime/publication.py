@@ -30,6 +30,7 @@ from sealgate.pki.client_trust import (
 )
 from sealgate.pki.clients.blocks import blocked
 from sealgate.pki.clients.office import membership_keys, revocation_keys, write_list
+from sealgate.pki.clients.publishing import publish_list
 from sealgate.pki.lists.shelf import Fetched
 from sealgate.pki.live import LiveCertificate, LiveDirectory
 from sealgate.pki.revocations import Revocations
@@ -66,6 +67,7 @@ class Publication:
         self._seen: object = None
         self._said: object = None
         self._lapsed: frozenset[str] = frozenset()
+        self._unpublished = ""
 
     @property
     def trust(self) -> bytes:
@@ -103,6 +105,23 @@ class Publication:
                 self.list(loaded, anew=not self._listed)
         finally:  # what is unsound keeps nobody else's list, and no date, from counting
             self._revoke(loaded, adding=adding)
+            self._publish(loaded)
+
+    def _publish(self, loaded: Loaded) -> None:
+        """Our own list, for others. Where that fails it is said, and tried again with the next look."""
+        failed = ""
+        try:
+            if loaded.policy.own_list:
+                self.publish()
+        except SealgateError as error:
+            failed = str(error)
+            if failed != self._unpublished:
+                self._say(f"the list of revoked clients that others fetch is not the one in force: {failed}")
+        self._unpublished = failed
+
+    def publish(self) -> None:
+        """Have others fetch our own list that is in force. Raises StateError: they get the one before."""
+        publish_list(self._state)
 
     def _take_over(self, loaded: Loaded, *, adding: bool) -> None:
         """What the policy's files hold, where they changed since; of others than those in force only if told.

@@ -20,12 +20,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sealgate.engines.challenges import PATH, Challenges
+from sealgate.engines.published import FOLDER
+from sealgate.engines.published import PATH as LIST
 from sealgate.engines.redirect import Redirect, answer_exactly, command
 from sealgate.errors import EngineRefused
 from sealgate.policy.load import loads
 from sealgate.policy.model import Policy
-from sealgate.runtime.inside.plain import Answer, judge, site_of
+from sealgate.runtime.inside.plain import Answer, Opened, judge, site_of
 from sealgate.runtime.inside.redirect import kept_in
+from sealgate.runtime.inside.sending import opened
 
 NAMES = '["localhost", "127.0.0.1", "::1", "api.test", "*.wild.test"]'
 
@@ -112,6 +115,76 @@ def test_a_host_that_an_absolute_target_names_counts(mode: str) -> None:
 
 
 RULED = 'network = {allow = ["127.0.0.0/8"], deny = ["127.5.0.0/16"]}\n'
+
+
+PUBLISHING = Redirect.of(policy('clients.mode = "optional"'), listeners=(), parent=0)
+
+
+def a_list(content: bytes) -> Callable[[], Opened]:
+    def published() -> Opened:
+        descriptor = os.memfd_create("list")
+        os.write(descriptor, content)
+        return Opened(descriptor, len(content))
+
+    return published
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_the_list_is_for_everybody_by_its_path_alone(method: str) -> None:
+    for host in ("localhost", "evil.example"):
+        answer = ask(LIST, host, method=method, orders=PUBLISHING, published=a_list(b"1234"), admitted=False)
+        assert (answer.status, answer.body) == (200, b"")
+        assert answer.headers == (
+            ("content-type", "application/pkix-crl"),
+            ("content-length", "4"),
+            ("cache-control", "max-age=300"),
+            ("x-content-type-options", "nosniff"),
+        )
+        assert answer.file is not None
+        os.close(answer.file.descriptor)
+
+
+def test_what_is_not_the_list() -> None:
+    def never() -> Opened | None:
+        raise AssertionError("asked for")
+
+    for target in (f"{LIST}/", f"{LIST}?", FOLDER, f"{FOLDER}crl.pem", f"{FOLDER}../sealgate/clients.crl"):
+        for method in ("GET", "POST"):
+            answer = ask(target, orders=PUBLISHING, published=never, method=method)
+            assert (answer.status, slug(answer)) == (404, "list-unknown"), target
+    for method in ("POST", "PUT", "get"):
+        answer = ask(LIST, orders=PUBLISHING, published=never, method=method)
+        assert (answer.status, dict(answer.headers)["allow"]) == (405, "GET, HEAD")
+    assert slug(ask(LIST, orders=PUBLISHING)) == "list-unknown", "there is none"
+    assert location(ask(LIST, published=never)).endswith(LIST), "none is published"
+
+
+def test_a_list_is_opened_where_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "clients.crl"
+    for content, fine in (
+        (b"\x30\x00", True),
+        (b"\x30\x02ab", True),
+        (b"\x30\x81\x80" + bytes(128), True),
+        (b"\x30\x84\x00\x00\x01\x00" + bytes(256), True),
+        (b"\x30\x84\x00\x00\x01\x00" + bytes(255), False),
+        (b"\x30\x84\x00\x00\x01\x00" + bytes(257), False),
+        *((content, False) for content in (b"", b"\x30", b"\x30\x80", b"\x30\x85\0\0\0\0\0", b"-----BEGIN")),
+    ):
+        path.write_bytes(content)
+        file = opened(str(path))
+        assert (file is not None) is fine, content
+        if file is not None:
+            assert os.read(file.descriptor, 1000) == content
+            assert file.size == len(content)
+            os.close(file.descriptor)
+    path.unlink()
+    for make in (lambda: None, path.mkdir, lambda: os.mkfifo(path), lambda: path.symlink_to(__file__)):
+        make()
+        assert opened(str(path)) is None
+        if path.is_dir():
+            path.rmdir()
+        else:
+            path.unlink(missing_ok=True)
 
 
 def test_strangers_are_led_nowhere_but_prove_names() -> None:

@@ -29,6 +29,7 @@ from sealgate.pki.store import Store
 from sealgate.pki.vault import ensure_authorities, load_certificates
 from sealgate.policy.identity import membership_key, revocation_key
 from sealgate.policy.model import Policy
+from sealgate.policy.published import list_url
 from sealgate.policy.quoting import shown
 
 __all__ = [
@@ -114,8 +115,9 @@ def issue(
                 check_groups(one.asked, policy)
         left_out = _judged(register, applications, now, renewing=renewing, skipping=skipping)
         authorities = ensure_authorities(state, store, policy.site.names, now=now)
+        where = list_url(policy)
         signed = [
-            _signed(authorities.clients, one, key, now)
+            _signed(authorities.clients, one, key, now, where)
             for one, key in zip(applications, keys, strict=True)
             if one.asked.name not in left_out
         ]
@@ -180,7 +182,7 @@ def _exists(name: str, held: Held) -> UsageError:
     )
 
 
-def _signed(issuer: Issuer, application: Application, key: object, now: datetime) -> Signed:
+def _signed(issuer: Issuer, application: Application, key: object, now: datetime, where: str) -> Signed:
     asked = application.asked
     certificate = issue_client(
         issuer,
@@ -191,6 +193,7 @@ def _signed(issuer: Issuer, application: Application, key: object, now: datetime
         uris=asked.uris,
         emails=asked.emails,
         lifetime=asked.lifetime,
+        revoked_at=where,
     )
     return Signed(asked, certificate, application.own_key)
 

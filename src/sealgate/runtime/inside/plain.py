@@ -6,7 +6,8 @@ counts (§3.2.2), HTTP/1.1 only.
 
 http-01 challenges (RFC 8555 §8.3) stand before all that, whatever Host says and wherever they come from: an
 authority may come by a name or a port that is not the site's yet, and tells nobody its addresses. Below their
-path nothing exists but the tokens that are waited for.
+path nothing exists but the tokens that are waited for. So does the list of revoked clients, where there is
+one (``engines/published.py``).
 """
 
 from __future__ import annotations
@@ -17,16 +18,40 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from sealgate.engines.challenges import PATH
+from sealgate.engines.published import CONTENT_TYPE, FIELDS, FOLDER, UNKNOWN
+from sealgate.engines.published import PATH as LIST
 from sealgate.engines.redirect import TOKEN, Redirect
 from sealgate.guard.compiled import Compiled
 from sealgate.guard.host import is_site_host
 from sealgate.guard.problems import answer
 from sealgate.policy.problems import problem
 
-__all__ = ["Answer", "Challenge", "judge", "no_challenge", "refused", "site_of"]
+__all__ = [
+    "Answer",
+    "Challenge",
+    "Opened",
+    "Published",
+    "judge",
+    "no_challenge",
+    "nothing_published",
+    "refused",
+    "site_of",
+]
 
 Challenge = Callable[[str], bytes | None]
 """The answer to an http-01 challenge of this token, or None: nobody waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A file to be sent, which whoever sends it closes: descriptor, and bytes."""
+
+    descriptor: int
+    size: int
+
+
+Published = Callable[[], Opened | None]
+"""The list of revoked clients that is in force now, or None: there is none."""
 
 _NAME = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _REQUEST = re.compile(rb"(" + _NAME + rb") (\S+) HTTP/([0-9])\.([0-9])")
@@ -35,11 +60,12 @@ _ORIGIN = re.compile(r"/[!-~]*")
 _ABSOLUTE = re.compile(r"(?i)https?://([^/?#]*)(/[!-~]*)?")
 _HTTP_0_9 = re.compile(rb"GET \S+")
 _LONGEST_SHOWN = 256
+_READS = frozenset({"GET", "HEAD"})
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is answered, and what the log says of the request."""
+    """What is answered, and what the log says of the request; ``file`` is what follows the header."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -49,6 +75,7 @@ class Answer:
     path: str = ""
     protocol: str = ""
     user_agent: str = ""
+    file: Opened | None = None
 
     def to_bytes(self, date: str) -> bytes:
         """As it goes over the wire; the connection ends after it."""
@@ -61,6 +88,11 @@ class Answer:
 def no_challenge(token: str) -> bytes | None:
     """Nobody waits for one."""
     del token
+    return None
+
+
+def nothing_published() -> Opened | None:
+    """There is no list."""
     return None
 
 
@@ -83,6 +115,7 @@ def judge(
     orders: Redirect,
     site: Compiled,
     challenge: Challenge = no_challenge,
+    published: Published = nothing_published,
     *,
     admitted: bool = True,
 ) -> Answer:
@@ -93,6 +126,7 @@ def judge(
         orders: what to answer.
         site: its names.
         challenge: asked about http-01 challenges.
+        published: asked for the list of revoked clients.
         admitted: may this address come in?
     """
     first, *lines = head.split(b"\r\n")
@@ -117,6 +151,8 @@ def judge(
         return seen.refused("bad-request")
     if seen.target.startswith(PATH):
         return _proven(seen, challenge)
+    if orders.publishes and seen.target.startswith(FOLDER):
+        return _listed(seen, published)
     return _answered(seen, orders, site) if admitted else seen.refused("address-refused")
 
 
@@ -164,10 +200,28 @@ def _answered(seen: _Seen, orders: Redirect, site: Compiled) -> Answer:
     return seen.said(308, (("location", location), ("content-length", "0")))
 
 
+def _only_read(seen: _Seen) -> Answer:
+    said = seen.refused("method-not-allowed")
+    return replace(said, headers=(*said.headers, ("allow", "GET, HEAD")))
+
+
+def _listed(seen: _Seen, published: Published) -> Answer:
+    """The list, for its path spelled exactly, without a query; it is opened for its length, by HEAD too."""
+    if seen.target != LIST:
+        return seen.refused(UNKNOWN)
+    if seen.method not in _READS:
+        return _only_read(seen)
+    file = published()
+    if file is None:
+        return seen.refused(UNKNOWN)
+    fields = tuple((name.lower(), value) for name, value in FIELDS.items())
+    headers = (("content-type", CONTENT_TYPE), ("content-length", str(file.size)), *fields)
+    return replace(seen.said(200, headers), file=file)
+
+
 def _proven(seen: _Seen, challenge: Challenge) -> Answer:
-    if seen.method not in {"GET", "HEAD"}:
-        said = seen.refused("method-not-allowed")
-        return replace(said, headers=(*said.headers, ("allow", "GET, HEAD")))
+    if seen.method not in _READS:
+        return _only_read(seen)
     token = seen.target.removeprefix(PATH)
     content = challenge(token) if TOKEN.fullmatch(token) else None
     if content is None:

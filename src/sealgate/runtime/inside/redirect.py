@@ -1,13 +1,15 @@
-"""Plain HTTP beside Gunicorn and uvicorn: redirects, refusals, answers to ACME challenges; nothing else.
+"""Plain HTTP beside Gunicorn and uvicorn: redirects, refusals, ACME challenges, the list of the revoked.
 
 Started as ``python -P -m sealgate.runtime.inside.redirect``; its orders are JSON on standard input
 (``engines/redirect.py``, which also says how to start it). It keeps no state, reads no body, knows no key.
-Answers to challenges are files that it opens when asked: so all processes of a site give the same ones.
+Answers to challenges, and the list, are files that it opens when asked: so all processes of a site give the
+same ones.
 
 Theory: one request, one answer, one connection. A header is read to its empty line within bounds of size and
 time, judged by a pure function (``plain.py``), answered, and the connection half closed. What the client
 still sends (a body) is thrown away for a moment: closing over unread bytes would reset the connection, and
 the answer with it. Whoever has the answer goes on over HTTPS, so nothing is lost by not keeping connections.
+A list is sent in pieces (``sending.py``); a reader who takes none of them for a while is left.
 """
 
 from __future__ import annotations
@@ -26,14 +28,25 @@ from pathlib import Path
 
 from sealgate._system.clock import system_clock
 from sealgate._system.process import die_with_parent, limit_capabilities
+from sealgate.engines.published import FILE
 from sealgate.engines.redirect import Redirect
 from sealgate.guard.compiled import Compiled
 from sealgate.runtime.inside.budget import Budget
 from sealgate.runtime.inside.head import Head
 from sealgate.runtime.inside.journal import Journal
-from sealgate.runtime.inside.plain import Answer, Challenge, judge, no_challenge, refused, site_of
+from sealgate.runtime.inside.plain import (
+    Answer,
+    Challenge,
+    Published,
+    judge,
+    no_challenge,
+    nothing_published,
+    refused,
+    site_of,
+)
+from sealgate.runtime.inside.sending import Sending, opened
 
-__all__ = ["Plain", "kept_in", "main"]
+__all__ = ["Plain", "kept_in", "main", "published_in"]
 
 _AFTERWARDS = 2.0
 _MOST_AFTERWARDS = 256 * 1024
@@ -58,6 +71,11 @@ def kept_in(folder: str) -> Challenge:
     return answer if folder else no_challenge
 
 
+def published_in(state: str) -> Published:
+    """The list of revoked clients that is in force in a state directory; empty: there is none."""
+    return (lambda: opened(f"{state}/{FILE}")) if state else nothing_published
+
+
 class Plain(asyncio.Protocol):
     """One connection.
 
@@ -68,6 +86,7 @@ class Plain(asyncio.Protocol):
         journal: the access log.
         challenge: asked about http-01 challenges.
         active: all open ones, this among them.
+        published: asked for the list of revoked clients.
     """
 
     def __init__(
@@ -78,8 +97,9 @@ class Plain(asyncio.Protocol):
         journal: Journal,
         active: set[Plain],
         challenge: Challenge = no_challenge,
+        published: Published = nothing_published,
     ) -> None:
-        self._orders, self._site, self._challenge = orders, site, challenge
+        self._orders, self._site, self._challenge, self._published = orders, site, challenge, published
         self._budget, self._journal, self._active = budget, journal, active
         self._transport: asyncio.Transport | None = None
         self._head, self._seen = bytearray(), Head()
@@ -87,6 +107,9 @@ class Plain(asyncio.Protocol):
         self._answered = False
         self._began = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._sending: Sending | None = None
+        self._said: Answer | None = None
+        self._sent = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count it, or end it at once: the house is full."""
@@ -101,6 +124,7 @@ class Plain(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Give its place back."""
         del exc
+        self._ended()
         if self._timer is not None:
             self._timer.cancel()
         if self._transport is not None:
@@ -133,8 +157,8 @@ class Plain(asyncio.Protocol):
             self._say(refused("bad-request"))
         elif seen.end >= 0:
             whole = bytes(data[seen.start : seen.end])
-            admitted = self._admitted()
-            self._say(judge(whole, self._orders, self._site, self._challenge, admitted=admitted))
+            asked = (self._challenge, self._published)
+            self._say(judge(whole, self._orders, self._site, *asked, admitted=self._admitted()))
 
     def _admitted(self) -> bool:
         """May this address be redirected? One that is not known may not."""
@@ -161,15 +185,57 @@ class Plain(asyncio.Protocol):
     def _say(self, said: Answer) -> None:
         transport = self._transport
         if transport is None or transport.is_closing():
+            if said.file is not None:
+                os.close(said.file.descriptor)
             return
         data = said.to_bytes(formatdate(usegmt=True))
-        self._answered = True
-        self._log(said, transport, len(data))
-        self._head = bytearray()
+        self._answered, self._said, self._sent = True, said, len(data)
+        if said.file is not None and said.method == "HEAD":
+            os.close(said.file.descriptor)
+        elif said.file is not None:
+            self._sending = Sending(said.file, transport, self._moved)
         transport.write(data)
-        with contextlib.suppress(OSError):
-            transport.write_eof()
-        self._wait(_AFTERWARDS, transport.abort)
+        if self._sending is None:
+            self._finish()
+        else:
+            self._moved(0, began=True)
+            self._sending.begin()
+
+    def _moved(self, count: int, *, began: bool = False) -> None:
+        """A piece of a list was handed over; nothing more: all of it has left."""
+        self._sent += count
+        if not (count or began):
+            self._finish()
+        elif self._transport is not None:
+            self._wait(self._orders.idle_seconds, self._transport.abort)
+
+    def _finish(self) -> None:
+        """The answer is complete."""
+        transport = self._transport
+        self._ended()
+        if transport is not None and not transport.is_closing():
+            with contextlib.suppress(OSError):
+                transport.write_eof()
+            self._wait(_AFTERWARDS, transport.abort)
+
+    def _ended(self) -> None:
+        """Of an answer, complete or not, there is no more: say so once."""
+        if self._sending is not None:
+            self._sending.close()
+        said, self._said = self._said, None
+        if said is not None and self._transport is not None:
+            self._log(said, self._transport, self._sent)
+            self._head = bytearray()
+
+    def pause_writing(self) -> None:
+        """The client takes it more slowly than we give it."""
+        if self._sending is not None:
+            self._sending.pause()
+
+    def resume_writing(self) -> None:
+        """It took all."""
+        if self._sending is not None:
+            self._sending.resume()
 
     def _log(self, said: Answer, transport: asyncio.Transport, sent: int) -> None:
         peer = transport.get_extra_info("peername") or ("",)
@@ -197,10 +263,11 @@ async def _serve(orders: Redirect, journal: Journal) -> None:
         loop.add_signal_handler(number, stopped.set)
     active: set[Plain] = set()
     site, challenge = site_of(orders), kept_in(orders.answers)
+    published = published_in(orders.state)
     budget = Budget(orders.connections, fd=orders.budget, place=orders.place)
     servers = [
         await loop.create_server(
-            lambda: Plain(orders, site, budget, journal, active, challenge),
+            lambda: Plain(orders, site, budget, journal, active, challenge, published),
             sock=socket.socket(fileno=fd),
             backlog=1024,
         )

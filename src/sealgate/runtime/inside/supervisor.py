@@ -224,6 +224,7 @@ class Supervisor:
             budget=self._memory,
             place=place,
             answers=str(self._state / FOLDER / ANSWERS),
+            state=str(self._state),
         )
         try:
             child = await spawn(command(sys.executable), orders.to_json(), orders.descriptors, place)

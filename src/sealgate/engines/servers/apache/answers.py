@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+from sealgate.engines.published import UNKNOWN
 from sealgate.engines.servers.apache.addresses import STRANGE
 from sealgate.engines.servers.apache.facts import ANSWERS, FOLDER, block, quoted
 from sealgate.policy.problems import CONTENT_TYPE, PROBLEMS
@@ -65,10 +66,10 @@ def challenge_documents() -> dict[int, str]:
     return {status: location(slug) for status, slug in CHALLENGE_ANSWERS.items()}
 
 
-def answer_files(*, strangers: bool = False) -> dict[str, bytes]:
-    """File name to content."""
+def answer_files(*, strangers: bool = False, listed: bool = False) -> dict[str, bytes]:
+    """File name to content; ``listed``: a list of revoked clients is served."""
     used = {*_SECURE.values(), *_PLAIN.values(), *CHALLENGE_ANSWERS.values(), "path-not-canonical"}
-    used |= {_STRANGER} if strangers else set()
+    used |= ({_STRANGER} if strangers else set()) | ({UNKNOWN} if listed else set())
     named = {slug: slug for slug in used} | {"app-unavailable1": "app-timeout"}
     return {f"{ANSWERS}/{name}.asis": _answer(named[name]) for name in sorted(named)}
 

@@ -116,6 +116,7 @@ def _clients(policy: Policy) -> Iterator[Capability]:
     yield promises.authorities(policy)
     yield promises.client_groups(policy)
     yield promises.lists(policy, "new handshakes; an expired list shuts all out")
+    yield from promises.published(policy, "mapped into memory once for all readers")
 
 
 def _network(policy: Policy) -> Iterator[Capability]:

@@ -12,10 +12,12 @@ from sealgate.engines.servers.apache.backends import WORKERS_MAP, backend_lines,
 from sealgate.engines.servers.apache.challenges import challenge_files
 from sealgate.engines.servers.apache.facts import CONFIG, FOLDER, RUNTIME, block, quoted
 from sealgate.engines.servers.apache.limits import limit_lines, worker_lines
+from sealgate.engines.servers.apache.published import list_files
 from sealgate.engines.servers.apache.rules import https_rules, plain_rules
 from sealgate.engines.servers.apache.spoofing import MODULE_FOLDER, SCRIPT, lua_lines, script
 from sealgate.engines.servers.apache.tls import tls_lines
 from sealgate.policy.model import Endpoint
+from sealgate.policy.published import publishes
 
 __all__ = ["MODULES", "NEEDED", "module_lines", "render"]
 
@@ -40,7 +42,7 @@ def render(facts: RenderFacts) -> dict[str, bytes]:
         CONFIG: config,
         WORKERS_MAP: workers_map(facts),
         **fields,
-        **answer_files(strangers=facts.policy.judges_addresses(tls=True)),
+        **answer_files(strangers=facts.policy.judges_addresses(tls=True), listed=publishes(facts.policy)),
     }
 
 
@@ -112,6 +114,7 @@ def _plain(facts: RenderFacts) -> list[str]:
         *error_documents(tls=False, strangers=facts.policy.judges_addresses(tls=False)),
         *plain_rules(facts),
         *challenge_files(facts.challenge_folder, challenge_documents()),
+        *list_files(facts),
         *access_log(tls=False),
     ]
     return block("VirtualHost", _addresses(facts.policy.listen.http), lines)

@@ -11,6 +11,7 @@ from sealgate.engines.servers.apache.answers import location
 from sealgate.engines.servers.apache.challenges import challenge_rules
 from sealgate.engines.servers.apache.facts import CLOSING, condition, quoted, refuse, unless
 from sealgate.engines.servers.apache.hosts import LOOPBACK, site_hosts
+from sealgate.engines.servers.apache.published import list_rules
 from sealgate.engines.servers.apache.spoofing import REFUSED_NAMES
 from sealgate.policy import identity
 from sealgate.policy.path import CANONICAL_PATH_RE2, CARRIED_PATH_RE2
@@ -190,7 +191,8 @@ def _response_fields(facts: RenderFacts) -> list[str]:
 def plain_rules(facts: RenderFacts, *, strange: int = STRANGE) -> list[str]:
     """Directives of the plain HTTP virtual host: a redirect to a configured name only, or a refusal.
 
-    Before both come the answers to an authority's questions, whatever the Host and the address.
+    Before both come the answers to an authority's questions, and the list of revoked clients, whatever the
+    Host and the address.
     """
     policy = facts.policy
     lines = [
@@ -198,6 +200,7 @@ def plain_rules(facts: RenderFacts, *, strange: int = STRANGE) -> list[str]:
         "RewriteEngine on",
         *_answers(),
         *challenge_rules(f"%{{ENV:{TARGET}}}"),
+        *list_rules(facts, f"%{{ENV:{TARGET}}}"),
         *address_rules(facts, tls=False, status=strange),
         unless("%{HTTP_HOST}", site_hosts(policy, plain=True)),
         refuse(421),

@@ -45,7 +45,8 @@ def asked_of_all(facts: RenderFacts, routes: list[Json]) -> list[Json]:
     if not facts.policy.judges_addresses(tls=False):
         return routes
     unasked = {_ADDRESS: typed("envoy.config.route.v3.FilterConfig", disabled=True)}
-    return [{**route, "typed_per_filter_config": unasked} for route in routes]
+    key = "typed_per_filter_config"
+    return [{**route, key: {**route.get(key, {}), **unasked}} for route in routes]
 
 
 def refused_by_address() -> Json:

@@ -94,6 +94,9 @@ def _clients(policy: Policy) -> Iterator[Capability]:
     yield promises.authorities(policy)
     yield promises.client_groups(policy)
     yield promises.lists(policy, "new handshakes; an expired list shuts all out")
+    yield from promises.published(
+        policy, "file server filter: pieces of 32 KiB as they are read; HTTP/1.1 alone"
+    )
 
 
 def _network(policy: Policy) -> Iterator[Capability]:

@@ -9,6 +9,7 @@ from sealgate.engines.servers.envoy.access_log import access_log
 from sealgate.engines.servers.envoy.addresses import address_filters
 from sealgate.engines.servers.envoy.challenges import proving_chains
 from sealgate.engines.servers.envoy.facts import FOLDER, Json, seconds, typed
+from sealgate.engines.servers.envoy.published import list_filters, unranged
 from sealgate.engines.servers.envoy.replies import local_replies
 from sealgate.engines.servers.envoy.routes import BODY_SIZE, WHOLE_BODIES, https_routes
 from sealgate.engines.servers.envoy.spoofing import removals
@@ -90,7 +91,8 @@ def _named(facts: RenderFacts, chain: Json) -> list[Json]:
 
 
 def _plain(facts: RenderFacts, endpoint: Endpoint) -> Json:
-    return _listener(facts, "http", endpoint, {"filters": [_hcm(facts, tls=False)]}, [])
+    # As with every other engine: HTTP/2 without TLS is nobody's need, and would be one more way in.
+    return _listener(facts, "http", endpoint, {"filters": [_hcm(facts, tls=False, codec="HTTP1")]}, [])
 
 
 def _http3(facts: RenderFacts, endpoint: Endpoint) -> Json:
@@ -143,7 +145,8 @@ def _hcm(facts: RenderFacts, *, tls: bool, codec: str = "AUTO") -> Json:
 
 def _identity(facts: RenderFacts, *, tls: bool) -> Json:
     message = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
-    mutations = typed(message, mutations=removals(guarded=facts.guarded and tls))
+    more = [] if tls else unranged(facts)
+    mutations = typed(message, mutations=[*removals(guarded=facts.guarded and tls), *more])
     return {
         # The client is the peer of the connection; no field of a request can say otherwise.
         "use_remote_address": True,
@@ -186,7 +189,7 @@ def _filters(facts: RenderFacts, *, tls: bool) -> list[Json]:
     last: Json = {"name": "router", "typed_config": router}
     first = address_filters(facts, tls=tls)
     if not tls:  # everything is answered at once, bodies are never read
-        return [*first, last]
+        return [*first, *list_filters(facts), last]
     # Envoy takes no 0: a limit of none at all lets one byte through to the guard, which refuses it.
     limit = max(1, facts.policy.limits.body)
     size = typed("envoy.extensions.filters.http.body_size_limit.v3.BodySizeLimit", max_request_bytes=limit)

@@ -15,6 +15,7 @@ from sealgate.engines.servers.envoy.counters import LATENCY
 from sealgate.engines.servers.envoy.facts import FOLDER, Json, typed
 from sealgate.engines.servers.envoy.listeners import PLAIN_ROUTES, listeners
 from sealgate.engines.servers.envoy.overload import overload_manager
+from sealgate.engines.servers.envoy.published import list_routes
 from sealgate.engines.servers.envoy.routes import plain_routes
 from sealgate.engines.servers.envoy.tls import secrets
 
@@ -58,7 +59,8 @@ def render(facts: RenderFacts, seen: Mapping[str, str] = MappingProxyType({})) -
         **secrets(facts),
     }
     if facts.policy.listen.http:
-        routes = plain_routes(facts, asked_of_all(facts, http_answers(facts.challenges)))
+        first = [*http_answers(facts.challenges), *list_routes(facts)]
+        routes = plain_routes(facts, asked_of_all(facts, first))
         files[PLAIN_ROUTES] = {"resources": [typed(_ROUTES, **routes)]}
     return {name: _encode(content) for name, content in files.items()}
 

@@ -6,12 +6,14 @@ import re
 
 from sealgate.engines.challenges import PATH
 from sealgate.engines.facts import RenderFacts
+from sealgate.engines.published import FOLDER, UNKNOWN
 from sealgate.engines.servers.envoy.addresses import refused_by_address
 from sealgate.engines.servers.envoy.facts import Json
 from sealgate.engines.servers.envoy.hosts import LOOPBACK
 from sealgate.engines.servers.envoy.routes import field, header_is
 from sealgate.policy.path import CANONICAL_PATH_RE2
 from sealgate.policy.problems import PROBLEMS
+from sealgate.policy.published import publishes
 
 __all__ = ["local_replies"]
 
@@ -49,6 +51,7 @@ def local_replies(facts: RenderFacts, *, tls: bool) -> Json:
         else:
             asked = {"header_filter": {"header": header_is(":path", _CHALLENGE)}}
             mappers.append(_mapper(404, "challenge-unknown", fields, condition, asked))
+            mappers += _lists(facts, fields, condition)
         if facts.policy.judges_addresses(tls=tls):
             mappers.append(_mapper(403, "address-refused", fields, condition, refused_by_address()))
         mappers += [
@@ -57,6 +60,14 @@ def local_replies(facts: RenderFacts, *, tls: bool) -> Json:
         if tls:
             mappers.append({"filter": condition, "headers_to_add": fields})
     return {"mappers": mappers}
+
+
+def _lists(facts: RenderFacts, fields: list[object], condition: object) -> list[Json]:
+    """Below the path of the list; 403 is a file that is none, or that may not be read."""
+    if not publishes(facts.policy):
+        return []
+    asked = {"header_filter": {"header": header_is(":path", re.escape(FOLDER) + ".*")}}
+    return [_mapper(status, UNKNOWN, fields, condition, asked) for status in (404, 403)]
 
 
 def _hsts(facts: RenderFacts) -> list[Json]:

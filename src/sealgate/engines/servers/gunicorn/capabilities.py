@@ -98,6 +98,7 @@ def _clients(policy: Policy) -> Iterator[Capability]:
     yield promises.authorities(policy)
     yield promises.client_groups(policy)
     yield promises.lists(policy, "new handshakes; an expired list shuts all out")
+    yield from promises.published(policy, "the process beside it: one piece of 32 KiB for each reader")
 
 
 def _network(policy: Policy) -> Iterator[Capability]:

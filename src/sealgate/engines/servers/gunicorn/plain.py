@@ -89,6 +89,7 @@ class Plain:
             parent=os.getpid(),
             budget=self._budget,
             answers=str(self._answers),
+            state=str(self._state),
         )
         process = await asyncio.create_subprocess_exec(
             *command(str(self._python)),

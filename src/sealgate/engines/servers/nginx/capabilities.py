@@ -116,6 +116,7 @@ def _clients(policy: Policy) -> Iterator[Capability]:
         "new handshakes; an expired list shuts all out",
         listed="whoever is on the list gets 403 for each request",
     )
+    yield from promises.published(policy, "two buffers of 32 KiB for each reader")
 
 
 def _network(policy: Policy) -> Iterator[Capability]:

@@ -8,6 +8,7 @@ from sealgate.engines.servers.nginx.addresses import address_checks, address_map
 from sealgate.engines.servers.nginx.backends import backend_maps, forwarding, pass_to, upstream
 from sealgate.engines.servers.nginx.challenges import token_locations, token_map
 from sealgate.engines.servers.nginx.hosts import HOST, WELL_FORMED_HOST, maps
+from sealgate.engines.servers.nginx.published import list_locations, list_map
 from sealgate.engines.servers.nginx.replies import HSTS, ODD_PATH, error_pages, problem_locations
 from sealgate.engines.servers.nginx.tls import certificate_map, server_tls
 from sealgate.engines.servers.nginx.versions import CERTIFICATE_CACHE, HTTP2_DIRECTIVE, STAYS_OPEN
@@ -86,6 +87,7 @@ def _http(facts: RenderFacts, build: Build) -> list[str]:
         *certificate_map(),
         *maps(facts),
         *(token_map() if facts.policy.listen.http else []),
+        *list_map(facts),
         *backend_maps(facts),
         *address_map(facts),
         *(
@@ -230,6 +232,7 @@ def _plain(facts: RenderFacts) -> list[str]:
         "client_max_body_size 0;",  # what is answered at once need not fit
         *block("location /", _plain_answer(facts)),
         *token_locations(facts.challenge_folder),
+        *list_locations(facts),
         *block("location @answered", _plain_answer(facts)),
         *problem_locations(tls=False, strangers=facts.policy.judges_addresses(tls=False)),
     ]
