@@ -388,15 +388,14 @@ def network(policy: Policy, by: Enforcer, how: str) -> Iterator[Capability]:
     may_not = f"{_few(deny)} may not come in, whatever allow says: 403" if deny else no_one
     for key, promise, named in (("allow", may, allow), ("deny", may_not, deny)):
         yield Capability(f"network.{key}", promise, by, f"{how}; {answered}" if named else "no rule")
-    if policy.fetched_lists or policy.network.fetch:
-        yield _fetched(policy)
+    yield _fetched(policy)
 
 
 def _fetched(policy: Policy) -> Capability:
     """Which lists are fetched, and where nobody is sent."""
     names = tuple(one.name for one in policy.clients.authorities if one.fetched)
     if not policy.fetched_lists:
-        return Capability("network.fetch", "no revocation list is fetched", _KEEPER, "none is named")
+        return Capability("network.fetch", "no list is fetched", _KEEPER, "none is named")
     own = policy.network.fetch
     promise = f"revocation lists of {joined(names)} are fetched" + (
         f", from the whole internet and {_few(own)}" if own else ", never from a network of your own"
