@@ -15,12 +15,17 @@ Answer = Callable[["Call"], object]
 
 @dataclass
 class Call:
-    """One request, and the way to answer it. ``gone``: set when the test is over."""
+    """One request, and the way to answer it.
+
+    ``gone``: set when the test is over. ``body``: what was posted.
+    """
 
     path: str
     fields: dict[str, str]
     connection: Any
     gone: threading.Event
+    method: str = "GET"
+    body: bytes = b""
 
     def say(self, data: bytes) -> None:
         self.connection.sendall(data)
@@ -67,7 +72,9 @@ def publishing(address: str = "127.0.0.1", *, context: ssl.SSLContext | None = N
                     line = file.readline().split()
                     lines = iter(file.readline, b"\r\n")
                     pairs = [one.decode("latin-1").strip().split(": ", 1) for one in lines]
-                call = Call(line[1].decode(), {name.lower(): v for name, v in pairs}, connection, gone)
+                    fields = {name.lower(): v for name, v in pairs}
+                    body = file.read(int(fields.get("content-length", "0")))
+                call = Call(line[1].decode(), fields, connection, gone, line[0].decode(), body)
                 publisher.calls.append(call)
                 publisher.answers[call.path](call)
 

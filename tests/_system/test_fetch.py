@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import trustme
 
-from sealgate._system.fetch import Bounds, Failed, Fetched, Tag, Unchanged, Why, fetch
+from sealgate._system.fetch import Bounds, Failed, Fetched, Posted, Tag, Unchanged, Why, fetch
 from tests._system.publishing import Answer, Call, Publisher, publishing
 
 HERE = (ipaddress.ip_network("127.0.0.0/8"),)
@@ -233,6 +233,36 @@ def test_exactly_as_much_as_is_taken(publisher: Publisher) -> None:
 def test_no_http(publisher: Publisher, data: bytes) -> None:
     publisher.answers["/"] = lambda call: call.say(data)
     assert failed(publisher.url()) is Why.ANSWER
+
+
+# Posted.
+
+QUESTION = Posted(b"\x00question\r\n", "application/ocsp-request")
+
+
+def test_what_is_posted_arrives(publisher: Publisher) -> None:
+    assert asked(publisher.url(), post=QUESTION, tag=Tag('"1"')) == Fetched(LIST, Tag('"1"', ""))
+    (call,) = publisher.calls
+    assert (call.method, call.body) == ("POST", QUESTION.body)
+    assert call.fields == {
+        "host": f"127.0.0.1:{publisher.port}",
+        "user-agent": "sealgate",
+        "accept": "*/*",
+        "accept-encoding": "identity",
+        "connection": "close",
+        "content-type": "application/ocsp-request",
+        "content-length": "11",
+    }
+    assert failed(publisher.url(), post=QUESTION, allowed=()) is Why.PLACE
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_no_redirect_of_a_post_is_followed(publisher: Publisher, status: int) -> None:
+    publisher.answers["/a"] = led("/", status)
+    assert failed(publisher.url("/a"), post=QUESTION) is Why.REDIRECTS
+    assert [call.path for call in publisher.calls] == ["/a"]
+    publisher.answers["/a"] = lambda call: call.answer(304)
+    assert failed(publisher.url("/a"), post=QUESTION, tag=Tag('"1"')) is Why.UNASKED
 
 
 # Versions.

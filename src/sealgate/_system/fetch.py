@@ -1,4 +1,4 @@
-"""One GET of what a stranger's address names: bounded in time, size, speed, never into our own network.
+"""One GET or POST of a stranger's address: bounded in time, size, speed, never into our own network.
 
 The name is resolved once, here; the connection goes to an address that was checked, and TLS is verified
 against the name. So a name that means something else a moment later changes nothing (DNS rebinding). Nothing
@@ -32,7 +32,7 @@ from sealgate._system.destination import (
     may_go,
 )
 
-__all__ = ["Bounds", "Failed", "Fetched", "Tag", "Unchanged", "Why", "fetch"]
+__all__ = ["Bounds", "Failed", "Fetched", "Posted", "Tag", "Unchanged", "Why", "fetch"]
 
 _ADDRESSES = 4
 _PIECE = 65536
@@ -61,6 +61,14 @@ class Bounds:
     window: float = 20.0
     least: int = 20 * 1024
     redirects: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What is sent; ``kind``: its Content-Type, a word of ours."""
+
+    body: bytes
+    kind: str
 
 
 class Why(enum.StrEnum):
@@ -121,6 +129,7 @@ async def fetch(
     allowed: Sequence[Network] = (),
     context: ssl.SSLContext | None = None,
     bounds: Bounds | None = None,
+    post: Posted | None = None,
 ) -> Fetched | Unchanged | Failed:
     """Ask once, redirects included.
 
@@ -130,11 +139,12 @@ async def fetch(
         allowed: networks that may be asked though they are not of the whole internet.
         context: for https; None: the system's roots, TLS 1.2 at least.
         bounds: what it may cost.
+        post: sent by POST; no redirect is followed then: whoever is asked was chosen, and nobody else.
     """
     bounds = bounds or Bounds()
     try:
         async with asyncio.timeout(bounds.seconds):
-            return await _led(url, tag or Tag(), allowed, context, bounds)
+            return await _led(url, post or tag or Tag(), allowed, context, bounds)
     except _Failure as failure:
         return failure.failed
     except NotAllowed as error:
@@ -148,19 +158,25 @@ async def fetch(
 
 
 async def _led(
-    url: str, tag: Tag, allowed: Sequence[Network], context: ssl.SSLContext | None, bounds: Bounds
+    url: str, what: Tag | Posted, allowed: Sequence[Network], context: ssl.SSLContext | None, bounds: Bounds
 ) -> Fetched | Unchanged:
     place = destination_of(url)
     for _ in range(bounds.redirects + 1):
-        answer = await _asked(place, tag, allowed, context, bounds)
+        answer = await _asked(place, what, allowed, context, bounds)
         if not isinstance(answer, Destination):
             return answer
+        if isinstance(what, Posted):
+            raise _Failure(Why.REDIRECTS, "it leads elsewhere, where nothing is posted")
         place = answer
     raise _Failure(Why.REDIRECTS, f"more than {bounds.redirects} redirects")
 
 
 async def _asked(
-    place: Destination, tag: Tag, allowed: Sequence[Network], context: ssl.SSLContext | None, bounds: Bounds
+    place: Destination,
+    what: Tag | Posted,
+    allowed: Sequence[Network],
+    context: ssl.SSLContext | None,
+    bounds: Bounds,
 ) -> Fetched | Unchanged | Destination:
     if place.secure and context is None:
         context = _verifying()
@@ -168,8 +184,8 @@ async def _asked(
     reader, writer = await _connected(place, addresses, context if place.secure else None, bounds)
     try:
         exchange = _Exchange(reader, bounds)
-        writer.write(exchange.request(place, tag))
-        return await _answer(exchange, place, tag)
+        writer.write(exchange.request(place, what))
+        return await _answer(exchange, place, Tag() if isinstance(what, Posted) else what)
     finally:
         # Nothing more is of interest, and nobody is waited for: a peer that reads nothing would hold us.
         with contextlib.suppress(OSError):
@@ -243,19 +259,24 @@ class _Exchange:
     def __post_init__(self) -> None:
         self.protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=self.bounds.head)
 
-    def request(self, place: Destination, tag: Tag) -> bytes:
+    def request(self, place: Destination, what: Tag | Posted) -> bytes:
         """What is sent."""
+        body = what.body if isinstance(what, Posted) else b""
         fields = {
             "Host": place.authority,
             "User-Agent": "sealgate",
             "Accept": "*/*",
             "Accept-Encoding": "identity",
             "Connection": "close",
-            **conditions_of(tag),
         }
-        request = h11.Request(method="GET", target=place.target, headers=list(fields.items()))
-        head = self.protocol.send(request) or b""
-        return head + (self.protocol.send(h11.EndOfMessage()) or b"")
+        if isinstance(what, Posted):
+            fields |= {"Content-Type": what.kind, "Content-Length": str(len(body))}
+        else:
+            fields |= conditions_of(what)
+        method = "POST" if isinstance(what, Posted) else "GET"
+        request = h11.Request(method=method, target=place.target, headers=list(fields.items()))
+        events = (request, h11.Data(data=body), h11.EndOfMessage())
+        return b"".join(self.protocol.send(event) or b"" for event in events)
 
     async def head(self) -> h11.Response:
         """The answer's, after whatever is said before it."""
