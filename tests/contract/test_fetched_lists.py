@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
-from tests._system.publishing import Publisher, publishing
+from tests._system.publishing import Call, Publisher, publishing
 from tests.cli.calls import sealgate
 from tests.contract.certificates import Shown
 from tests.contract.sites import Site, environment, every_engine, started
@@ -144,7 +146,8 @@ def test_by_the_points_in_certificates(
     assert (status, REFUSED in body) == (403, True), body
     assert [one for one in good if answered(one)] == good
 
-    for wrong in (b"garbage", a_list(partners, 1), a_list(guests, 3), a_list(partners, 3)[:-9]):
+    wrongs = (b"garbage", a_list(partners, 1), a_list(guests, 3), a_list(partners, 3)[:-9])
+    for wrong in wrongs if which == "envoy" else wrongs[:1]:  # the keeper judges, whatever the server
         publisher.answers["/partners.crl"] = sends(wrong)
         (told,) = refreshed(site)["lists"]
         assert (told["number"], bool(told["problem"])) == (2, True), told
@@ -195,3 +198,70 @@ def test_where_nobody_may_ask(stack: ExitStack, publisher: Publisher, tmp_path: 
     site.served.reload()
     refreshed(site)
     assert asked(stack, site, ann)[0] == 200
+
+
+# Responders
+
+
+def named(publisher: Publisher) -> x509.AuthorityInformationAccess:
+    where = x509.UniformResourceIdentifier(publisher.url("/ocsp"))
+    one = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, where)
+    return x509.AuthorityInformationAccess([one])
+
+
+class Responder:
+    """Of an authority; it answers by itself, whose certificates are good but for those on its list."""
+
+    def __init__(self, by: Partners) -> None:
+        self.by, self.revoked, self.life = by, set[int](), DAY
+
+    def __call__(self, call: Call) -> None:
+        asked = ocsp.load_der_ocsp_request(call.body)
+        now, authority = datetime.now(UTC).replace(microsecond=0), self.by.authority
+        bad = asked.serial_number in self.revoked
+        builder = ocsp.OCSPResponseBuilder().add_response_by_hash(
+            issuer_name_hash=asked.issuer_name_hash,
+            issuer_key_hash=asked.issuer_key_hash,
+            serial_number=asked.serial_number,
+            algorithm=asked.hash_algorithm,
+            cert_status=ocsp.OCSPCertStatus.REVOKED if bad else ocsp.OCSPCertStatus.GOOD,
+            this_update=now,
+            next_update=now + self.life,
+            revocation_time=now if bad else None,
+            revocation_reason=None,
+        )
+        builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, authority.certificate)
+        for one in asked.extensions:
+            builder = builder.add_extension(one.value, critical=False)
+        answer = builder.sign(authority.key, SHA256())
+        call.answer(200, answer.public_bytes(Encoding.DER))
+
+
+@pytest.mark.parametrize("which", ["envoy", "uvicorn"])
+def test_by_a_responder(stack: ExitStack, publisher: Publisher, which: str, tmp_path: Path) -> None:
+    partners = authority_of("partners", tmp_path)
+    (ann, anns), (bob, _) = (client_of(partners, name, named(publisher)) for name in ("ann", "bob"))
+    publisher.answers["/ocsp"] = lambda call: call.answer(500)
+    site = started(stack, which, "usual", **policy(entry("partners", partners, ocsp="fallback")))
+    status, body = asked(stack, site, ann)
+    assert (status, UNKNOWN in body) == (503, True), body
+    site.served.wait_for(lambda: "nobody says whether certificate" in site.served.err, 30.0)
+
+    publisher.answers["/ocsp"] = responder = Responder(partners)
+    until(stack, site, bob, 200)
+    refreshed(site)
+    assert asked(stack, site, ann)[0] == 200, "the first question failed; the next had been a minute later"
+    opened, good = kept(stack, site, ann), kept(stack, site, bob)
+    responder.revoked.add(anns)
+    refreshed(site)
+    assert not [one for one in opened if answered(one)]
+    assert asked(stack, site, ann)[0] == 403
+    assert [one for one in good if answered(one)] == good
+
+    publisher.answers["/ocsp"] = lambda call: call.answer(200, b"garbage")
+    calls = len(publisher.calls)
+    refreshed(site)
+    assert len(publisher.calls) > calls
+    assert [asked(stack, site, shown)[0] for shown in (ann, bob)] == [403, 200]
+    again(site, which)
+    assert [asked(stack, site, shown)[0] for shown in (ann, bob)] == [403, 200], "kept"

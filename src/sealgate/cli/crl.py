@@ -66,11 +66,13 @@ def refresh(*, config: Path | None, state: Path | None, as_json: bool) -> int:
     answer = ask(context.state_path, {"order": "lists-refresh"})
     if as_json:
         print_json(answer)
-    elif not answer["lists"]:
+    elif not answer["lists"] and not answer["responders"]:
         note('nothing is fetched: no authority has crl = "auto" or an address, or no client named a list yet')
     else:
         for one in answer["lists"]:
             note(_line(one))
+        for one in answer["responders"]:
+            note(f"{one['authority']}: responders were asked about {one['known']} certificates (OCSP)")
     return Exit.NO if any(one["problem"] for one in answer["lists"]) else Exit.DONE
 
 

@@ -9,20 +9,22 @@ by the keeper as what a stranger brings.
 from __future__ import annotations
 
 import asyncio
+import base64
 import ipaddress
 import json
 import os
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from sealgate._system.fetch import Bounds, Failed, Fetched, Tag, Unchanged, Why, fetch
+from sealgate._system.fetch import Bounds, Failed, Fetched, Posted, Tag, Unchanged, Why, fetch
 from sealgate._system.process import die_with_parent
 
 __all__ = ["Errand", "answer_of", "main"]
 
 _LONGEST = 64 * 1024
+_CONNECT = 3.0
 _ENDED = Failed(Why.ANSWER, "who was sent to fetch it came to an end")
 
 
@@ -38,6 +40,8 @@ class Errand:
         etag, modified: of what we have; both empty: of nothing.
         size: bytes that may come.
         seconds: for everything.
+        post: what is sent by POST, base64; empty: nothing is (GET).
+        kind: its media type.
     """
 
     parent: int
@@ -48,6 +52,8 @@ class Errand:
     modified: str = ""
     size: int = 64 * 1024 * 1024
     seconds: float = 60.0
+    post: str = ""
+    kind: str = ""
 
 
 def _told(answer: Fetched | Unchanged | Failed) -> dict[str, Any]:
@@ -97,9 +103,12 @@ def main() -> int:
     errand = Errand(**json.loads(sys.stdin.buffer.readline(_LONGEST)))
     die_with_parent(errand.parent)
     allowed = tuple(map(ipaddress.ip_network, errand.allowed))
-    bounds = Bounds(size=errand.size, seconds=errand.seconds)
     tag = Tag(errand.etag, errand.modified)
-    answer = asyncio.run(fetch(errand.url, tag=tag, allowed=allowed, bounds=bounds))
+    bounds, post = Bounds(size=errand.size, seconds=errand.seconds), None
+    if errand.post:  # a few hundred bytes each way: the time for all of it bounds them
+        post = Posted(base64.b64decode(errand.post), errand.kind)
+        bounds = replace(bounds, connect=_CONNECT, window=errand.seconds, least=1)
+    answer = asyncio.run(fetch(errand.url, tag=tag, allowed=allowed, bounds=bounds, post=post))
     if isinstance(answer, Fetched):
         _written(errand.memory, answer.body)
     sys.stdout.buffer.write(json.dumps(_told(answer)).encode() + b"\n")

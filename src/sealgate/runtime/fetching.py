@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
 
-from sealgate._system.fetch import Failed, Fetched, Tag, Unchanged, Why
+from sealgate._system.fetch import Failed, Fetched, Posted, Tag, Unchanged, Why
 from sealgate.runtime.fetcher import Errand, answer_of, order
 from sealgate.runtime.watching import environment
 
@@ -29,6 +30,7 @@ async def fetched_apart(
     confine: Callable[[], None],
     seconds: float = SECONDS,
     size: int = LARGEST,
+    post: Posted | None = None,
 ) -> Fetched | Unchanged | Failed:
     """Ask one address, in a process of its own.
 
@@ -39,10 +41,23 @@ async def fetched_apart(
         confine: run in the child before it becomes the fetcher.
         seconds: for everything.
         size: bytes that may come.
+        post: sent by POST.
     """
     memory = os.memfd_create("fetched", os.MFD_CLOEXEC)
     try:
-        errand = Errand(os.getpid(), url, memory, tuple(allowed), tag.etag, tag.modified, size, seconds)
+        sent = base64.b64encode(post.body).decode() if post else ""
+        errand = Errand(
+            parent=os.getpid(),
+            url=url,
+            memory=memory,
+            allowed=tuple(allowed),
+            etag=tag.etag,
+            modified=tag.modified,
+            size=size,
+            seconds=seconds,
+            post=sent,
+            kind=post.kind if post else "",
+        )
         try:
             line = await _sent(errand, confine)
         except TimeoutError:

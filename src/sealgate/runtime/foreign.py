@@ -32,6 +32,7 @@ from sealgate.pki.lists.schedule import due
 from sealgate.pki.lists.shelf import Place, Shelf
 from sealgate.policy.points import Point, points_of
 from sealgate.runtime.fetching import fetched_apart
+from sealgate.runtime.responders import Responders
 from sealgate.runtime.site import Site
 from sealgate.runtime.standing import Standing
 
@@ -75,6 +76,9 @@ class Foreign:
         self._standing, self._confine, self._say = standing, confine, say
         self._shelf = Shelf(standing.state.fetched_lists)
         self._authorities: dict[str, _Of] = {}
+        self._responders = Responders(
+            standing.state.fetched_lists, lambda: standing.site.policy.network.fetch, confine, say
+        )
         self._wanted = asyncio.Event()
         self._busy: dict[bytes, asyncio.Task[None]] = {}
         self._spread: dict[bytes, float] = {}
@@ -88,6 +92,7 @@ class Foreign:
         if not policy.fetched_lists:
             if self._authorities:
                 self._authorities = {}
+                self._responders.adopt({})
                 self._shelf.forget(lambda _: False)
                 await self._publish(site)
             return
@@ -104,6 +109,13 @@ class Foreign:
         issuers = {name: (one.trusted.anchors, one.grace) for name, one in authorities.items()}
         self._shelf.load(issuers, now=system_clock(), say=self._say)
         self._authorities = authorities
+        self._responders.adopt(
+            {
+                name: (dict(zip(one.keys, one.trusted.anchors, strict=True)), one.grace)
+                for name, one in authorities.items()
+                if one.trusted.authority.ocsp == "fallback"
+            }
+        )
         self._shelf.forget(self._belongs)
         for name, one in authorities.items():
             for issuer, point in _named(one):
@@ -117,7 +129,7 @@ class Foreign:
         return not url or place.point.mark == Point.at(url).mark
 
     async def _publish(self, site: Site) -> None:
-        lists = tuple(self._shelf.fetched.values())
+        lists = (*self._shelf.fetched.values(), *self._responders.standing())
         await asyncio.to_thread(self._standing.publication.fetched, site.loaded, lists)
 
     def poke(self) -> None:
@@ -139,6 +151,7 @@ class Foreign:
             for task in self._busy.values():
                 task.cancel()
             await asyncio.gather(*self._busy.values(), return_exceptions=True)
+            await self._responders.close()
 
     async def _look(self) -> None:
         if self._wanted.is_set():
@@ -152,6 +165,11 @@ class Foreign:
         now = system_clock()
         for place in self._due(now):
             self._start(place)
+        self._responders.look(time.monotonic())
+        if self._responders.changed:
+            self._responders.changed = False
+            async with self._standing.changing:
+                await self._publish(self._standing.site)
 
     def _due(self, now: datetime) -> Iterator[Place]:
         """Those without a list first."""
@@ -166,13 +184,15 @@ class Foreign:
         """What a guard asked: anybody's bytes, until an authority's signature is found on them."""
         try:
             certificate = x509.load_der_x509_certificate(der)
-            points = points_of(certificate).usable
+            points = points_of(certificate)
         except Exception:  # noqa: BLE001 - hostile bytes; whatever the parser says of them
             return
         for name, one in self._authorities.items():
             if one.trusted.authority.url or (issuer := one.issuer_of(certificate)) is None:
                 continue
-            for point in points:
+            if not (points.usable or points.left_out):
+                self._responders.learn(name, issuer, certificate, der)
+            for point in points.usable:
                 if self._shelf.learn(name, issuer, point):
                     self._say(
                         f"a list of {name} is fetched from {_where(point)}: a client's certificate names it"
@@ -268,7 +288,7 @@ class Foreign:
         """All lists at once, whether they are due or not.
 
         Returns:
-            `lists`: of each what became of it.
+            `lists`: of each what became of it; `responders`: of each authority how many are known.
         """
         began = time.monotonic()
         while self._busy:
@@ -281,8 +301,12 @@ class Foreign:
                     await self.ask(key)
 
         await asyncio.gather(*(one(key) for key in list(self._shelf.places)))
+        responders = await self._responders.refresh()
+        async with self._standing.changing:
+            await self._publish(self._standing.site)
         return {
             "lists": [described(one) for one in self._shelf.places.values()],
+            "responders": responders,
             "seconds": round(time.monotonic() - began, 3),
         }
 

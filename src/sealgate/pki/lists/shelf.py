@@ -31,7 +31,7 @@ __all__ = ["INDEX", "MOST", "Fetched", "Place", "Shelf", "places_in"]
 MOST = 256
 """Places of one authority: some have a list for each part of their certificates."""
 INDEX = "index.json"
-_LARGESTINDEX = 16 * 1024 * 1024
+_LARGEST = 16 * 1024 * 1024
 _SCHEMA = 1
 _KEY = 16  # bytes: revocation_key
 
@@ -232,7 +232,7 @@ def places_in(folder: Path) -> tuple[Place, ...]:
     """What an index says; none where there is no index. Raises ValueError: it is damaged."""
     try:
         with (folder / INDEX).open("rb") as file:
-            data = file.read(_LARGESTINDEX + 1)
+            data = file.read(_LARGEST + 1)
     except FileNotFoundError:
         return ()
     except OSError as error:
