@@ -95,12 +95,16 @@ class Publication:
             loaded: the policy.
             adding: who was refused stays refused for now: others may still be served by the policy before.
         """
-        try:
-            self._take_over(loaded, adding=adding)
-            if loaded.policy.own_list:
-                self.list(loaded, anew=not self._listed)
-        finally:  # what is unsound keeps nobody else's list, and no date, from counting
-            self._revoke(loaded, adding=adding)
+        known = False
+        try:  # what is unsound keeps nobody else's list, and no date, from counting
+            try:
+                self._take_over(loaded, adding=adding)
+            finally:
+                if loaded.policy.own_list:
+                    self.list(loaded, anew=not self._listed)
+                known = True
+        finally:  # a store that could not be asked, or is older than it was, lets nobody in again
+            self._revoke(loaded, adding=adding or not known)
 
     def _take_over(self, loaded: Loaded, *, adding: bool) -> None:
         """What the policy's files hold, where they changed since; of others than those in force only if told.
