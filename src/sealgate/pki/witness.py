@@ -37,10 +37,9 @@ class Witness:
     def __init__(self, state: Path, folder: Path | None) -> None:
         self.folder = folder
         self.trouble = ""
-        if folder is None:
-            self.trouble = "there is no cache directory: neither HOME nor SEALGATE_CACHE is set"
-        elif os.path.realpath(folder).startswith(os.path.realpath(state) + os.sep):
-            self.trouble = f"{folder} lies in the state directory, and comes back with it"
+        self._nowhere = "there is no cache directory: neither HOME nor SEALGATE_CACHE is set"
+        if folder is not None and os.path.realpath(folder).startswith(os.path.realpath(state) + os.sep):
+            self._nowhere = f"{folder} lies in the state directory, and comes back with it"
             self.folder = None
         self._numbers: dict[str, int] = {}
         self._held: dict[str, bytes] = {}
@@ -75,6 +74,7 @@ class Witness:
         self._numbers[issuer_key] = number
         self._held[issuer_key] = der
         if self.folder is None:
+            self.trouble = self._nowhere
             return
         try:
             check_parents(self.folder)

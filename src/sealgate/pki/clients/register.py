@@ -10,11 +10,11 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 
-from sealgate.pki.clients.naming import Asked, folded
+from sealgate.pki.clients.naming import LONGEST_DAYS, Asked, folded
 from sealgate.pki.inspect import fingerprint, issuer_key_hash, pem_of, serial_text
 from sealgate.pki.store import Store
 
@@ -41,6 +41,9 @@ _TABLES = """
     FROM clients c JOIN certificates x ON x.fingerprint = c.fingerprint
     LEFT JOIN revocations r ON r.fingerprint = c.fingerprint
 """
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _iso(moment: datetime) -> str:
@@ -306,8 +309,9 @@ class Register:
                 "SELECT x.serial, r.at, r.reason FROM revocations r"
                 " CROSS JOIN certificates x ON x.fingerprint = r.fingerprint"
                 " WHERE x.issuer_key=?1 AND x.not_after>=?2"
-                " UNION ALL SELECT serial, at, reason FROM taken_over WHERE issuer_key=?1",
-                (issuer_key, _iso(since)),
+                # Of these the end is not known, but not later than that of one issued in that moment.
+                " UNION ALL SELECT serial, at, reason FROM taken_over WHERE issuer_key=?1 AND at>=?3",
+                (issuer_key, _iso(since), _iso(max(since, _EPOCH) - timedelta(days=LONGEST_DAYS))),
             ).fetchall()
         return ((row[0], datetime.fromisoformat(row[1]), row[2]) for row in rows)
 
