@@ -216,7 +216,9 @@ class Publication:
         self._listed = True
 
     def released(self, loaded: Loaded) -> None:
-        """A hold, or a block, was taken back: who was refused is let in again."""
+        """A hold, or a block, was taken back: who was refused is let in again, and nobody else."""
+        if loaded.policy.own_list:  # the store may have been made older since the last look
+            self.list(loaded, anew=False)
         self._revoke(loaded)
 
     def materials_back(self, before: Site) -> None:
