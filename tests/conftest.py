@@ -11,6 +11,7 @@ run; tools/tests.py says what then.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Generator
 
 import pytest
@@ -21,6 +22,10 @@ from tests.machine import Mark, Watch
 # No deadline: several runs may share two cores. In CI always the same examples: a failure is the change's.
 settings.register_profile("sealgate", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("sealgate")
+
+# What Sealgate keeps outside of a state directory stays out of the cache of whoever runs the tests.
+_CACHE = tempfile.TemporaryDirectory(prefix="sealgate-cache-")
+os.environ["XDG_CACHE_HOME"] = _CACHE.name
 
 _WATCH = pytest.StashKey[Watch]()
 _AGAIN = 2
@@ -34,6 +39,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """End it with the tests."""
     session.config.stash[_WATCH].close()
+    _CACHE.cleanup()
 
 
 class _StoodStill:

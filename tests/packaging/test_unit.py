@@ -65,6 +65,8 @@ def test_exposure_stays_low(installed: Path) -> None:
         ("UMask", "0077"),
         ("StateDirectory", "sealgate"),
         ("StateDirectoryMode", "0700"),
+        ("CacheDirectory", "sealgate"),
+        ("CacheDirectoryMode", "0700"),
         ("LimitCORE", "0"),
         ("NoNewPrivileges", "yes"),
         ("ProtectSystem", "strict"),

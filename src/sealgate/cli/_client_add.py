@@ -106,14 +106,15 @@ def add(  # noqa: PLR0913 - one for each option
         return
     asked.check()
     wanted = _Wanted.of(asked.name, out, csr, p12=p12, password_file=password_file, password_fd=password_fd)
-    wanted.prepare(replacing=False)
     from sealgate.pki.clients.orders import application
 
     order = {
         "order": "client-issue",
         "applications": [application(asked, wanted.spki, own_key=csr is None)],
     }
-    _handed(context, wanted, answer_of(context, order))
+    with wanted.prepared(replacing=False):
+        answer = answer_of(context, order)
+    _handed(context, wanted, answer)
 
 
 @click.command(short_help="Another certificate for a client; the one before stays good.")
@@ -141,14 +142,15 @@ def renew(  # noqa: PLR0913 - one for each option
     context = load_context(config, state, as_json, missing_ok=True)
     Asked(name=name, common_name="x").check()  # what cannot be a client's name is no file's either
     wanted = _Wanted.of(name, out, csr, p12=p12, password_file=password_file, password_fd=password_fd)
-    wanted.prepare(replacing=True)
     order = {
         "order": "client-renew",
         "which": name,
         "spki": base64.b64encode(wanted.spki).decode("ascii"),
         "own_key": csr is None,
     }
-    _handed(context, wanted, answer_of(context, order))
+    with wanted.prepared(replacing=True):
+        answer = answer_of(context, order)
+    _handed(context, wanted, answer)
 
 
 class _Wanted:
@@ -187,11 +189,14 @@ class _Wanted:
         key = generate("ecdsa-p256")
         return cls(files, key, spki(key), password, made=made)
 
-    def prepare(self, *, replacing: bool) -> None:
-        """What would fail late fails now."""
-        from sealgate.pki.clients.handing import prepare
+    @contextlib.contextmanager
+    def prepared(self, *, replacing: bool) -> Iterator[None]:
+        """What would fail late fails now; a refusal leaves no directory behind."""
+        from sealgate.pki.clients.handing import made_for, prepare
 
-        prepare(self.files, replacing=replacing)
+        with made_for(self.files.folder):
+            prepare(self.files, replacing=replacing)
+            yield
 
 
 def _requested(path: Path) -> bytes:

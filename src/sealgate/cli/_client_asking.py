@@ -31,7 +31,7 @@ def answer_of(context: Context, order: Mapping[str, Any]) -> dict[str, Any]:
     """
     from sealgate._system.clock import system_clock
     from sealgate.pki.clients.office import write_list
-    from sealgate.pki.clients.orders import carry_out
+    from sealgate.pki.clients.orders import carry_out, changes_list
     from sealgate.pki.clients.publishing import publish_list
     from sealgate.runtime.control import ask
 
@@ -42,8 +42,8 @@ def answer_of(context: Context, order: Mapping[str, Any]) -> dict[str, Any]:
             raise
     state = context.open_state()
     with state.lock():
-        answer = carry_out(order, state=state, policy=context.policy, clock=system_clock)
-        if order["order"] in {"client-revoke", "client-release"}:
+        answer = carry_out(order, state=state, policy=context.policy, clock=system_clock, say=note)
+        if changes_list(order):
             write_list(state, context.policy, system_clock, anew=True, say=note)
             publish_list(state)
     return answer

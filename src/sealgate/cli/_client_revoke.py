@@ -12,7 +12,7 @@ from sealgate.cli._client_asking import answer_of
 from sealgate.cli._options import Context, common_options, load_context
 from sealgate.cli._output import note, print_json
 
-__all__ = ["release", "revoke"]
+__all__ = ["release", "revoke", "tell_doors"]
 
 
 @click.command(short_help="End a client's certificates before their time.")
@@ -40,7 +40,10 @@ def revoke(*, which: str, config: Path | None, state: Path | None, as_json: bool
 @click.argument("which", metavar="NAME|SERIAL")
 @common_options
 def release(*, which: str, config: Path | None, state: Path | None, as_json: bool) -> None:
-    """Take back the hold on NAME's certificates, or on the one whose SERIAL or fingerprint begins so."""
+    """Take back the hold on NAME's certificates, or on the one whose SERIAL or fingerprint begins so.
+
+    Also on one that is not in the store, because its hold was taken over from a list: by its serial.
+    """
     context = load_context(config, state, as_json, missing_ok=True)
     _told(context, {"order": "client-release", "which": which}, "released")
 
@@ -51,7 +54,12 @@ def _told(context: Context, order: Mapping[str, Any], what: str) -> None:
         print_json(answer)
         return
     for one in answer[what]:
-        note(f"{what}: {one['name']}, serial {one['serial']}")
+        note(f"{what}: {one['name'] or 'a certificate whose name is not known'}, serial {one['serial']}")
+    tell_doors(answer, revoked=what == "revoked")
+
+
+def tell_doors(answer: Mapping[str, Any], *, revoked: bool) -> None:
+    """What was seen of a list that changed."""
     doors = answer.get("doors")
     if doors is None:
         note("no keeper runs here: the new list counts from the next start of: sealgate serve")
@@ -62,7 +70,7 @@ def _told(context: Context, order: Mapping[str, Any], what: str) -> None:
             f"seen on {', '.join(doors['listeners'])} after {doors['seconds']:.2f} s: a new handshake with a"
             " certificate on the list is refused, one that is not on it is taken; no session is resumed"
         )
-        if what == "revoked":
+        if revoked:
             note(
                 "connections that were open before get no further answer; one that was under way is ended"
                 if doors["open_connections"]

@@ -20,6 +20,7 @@ from sealgate.pki.imports import check_pair, foreign_anchors, read_pair
 from sealgate.pki.inspect import facts
 from sealgate.pki.lists import foreign_lists
 from sealgate.pki.state import State
+from sealgate.pki.witness import Witness
 from sealgate.policy.advice import Advice, advise
 from sealgate.policy.base import Model
 from sealgate.policy.load import Loaded
@@ -165,7 +166,7 @@ def _installed(policy: Policy, state: Path, *, named: bool) -> tuple[Capability,
     name = policy.site.engine
     if name not in included_ids():
         return None
-    kind, home = included(name), State(state, FileLock(state / "keeper.lock"))
+    kind, home = included(name), State(state, FileLock(state / "keeper.lock"), Witness.of(state))
     rows = kind.capabilities(policy)
     fits = named and not any(isinstance(row, Refusal) for row in rows)
     if not fits and name not in applied(home, (name,)):

@@ -40,6 +40,7 @@ from sealgate.pki.client_trust import ensure_client_trust
 from sealgate.pki.live import LiveDirectory
 from sealgate.pki.server import ensure_server_certificate
 from sealgate.pki.state import State
+from sealgate.pki.witness import Witness
 from sealgate.runtime.control import ask
 from sealgate.runtime.site import system_trust
 
@@ -284,7 +285,7 @@ def _state(context: Context, *, changing: bool, create: bool) -> State:
     path = context.state_path
     if changing or path.is_dir():
         return context.open_state(create=create)
-    return State(path, FileLock(path / "keeper.lock"))
+    return State(path, FileLock(path / "keeper.lock"), Witness.of(path))
 
 
 def _main(record: Record, kind: Included, named: Path | None) -> Path:

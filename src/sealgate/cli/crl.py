@@ -1,4 +1,4 @@
-"""``sealgate crl``: the lists of the revoked: show them, have them fetched now."""
+"""``sealgate crl``: the lists of the revoked: show them, have them fetched now, catch up with a newer one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sealgate.cli._crl_restore import take_over
 from sealgate.cli._options import common_options, load_context
 from sealgate.cli._output import console, note, print_json, safe
 from sealgate.errors import Exit, StateError
@@ -22,9 +23,12 @@ __all__ = ["command"]
 _TIME = "%Y-%m-%d %H:%M"
 
 
-@click.group(short_help="Lists of revoked clients: show, refresh.")
+@click.group(short_help="Lists of revoked clients: show, refresh, take over.")
 def command() -> None:
     """The lists by which clients' certificates are judged: our own, and those of other authorities."""
+
+
+command.add_command(take_over)
 
 
 @command.command("show", short_help="Which lists are in force, and until when.")

@@ -20,6 +20,7 @@ from sealgate.pki.authority import BACKDATE, Issuer, authority_key_identifier
 from sealgate.pki.keys import PrivateKey, PublicKey, signature_hash
 
 __all__ = [
+    "HIGHEST",
     "LIFETIME",
     "Revoked",
     "Signed",
@@ -32,6 +33,9 @@ __all__ = [
 ]
 
 LIFETIME = timedelta(hours=24)
+HIGHEST = 2**63 - 1
+"""No number of ours is above it: the store's integers end there, and 20 octets are all that may be asked of
+who reads lists (RFC 5280 §5.2.3)."""
 
 _BEGIN, _END = b"-----BEGIN X509 CRL-----\n", b"-----END X509 CRL-----\n"
 

@@ -33,6 +33,7 @@ from sealgate._system.files import (
     write_atomic,
 )
 from sealgate.errors import StateError
+from sealgate.pki.witness import Witness
 from sealgate.policy.published import NAME
 
 __all__ = ["State", "site_directory"]
@@ -52,6 +53,8 @@ class State:
 
     path: Path
     _lock: FileLock = field(repr=False, compare=False)
+    witness: Witness = field(repr=False, compare=False)
+    """What is known of our own lists outside of the directory."""
 
     @classmethod
     def open(cls, path: Path, *, create: bool = True) -> State:
@@ -73,7 +76,7 @@ class State:
                 "start once with: sealgate serve, or name the directory with --state",
                 path=str(path),
             )
-        state = cls(path, FileLock(path / "keeper.lock"))
+        state = cls(path, FileLock(path / "keeper.lock"), Witness.of(path))
         if create:
             check_parents(path)  # before anything is made there
             state._make()

@@ -23,7 +23,7 @@ __all__ = ["Override", "read_overrides", "variable"]
 
 _PREFIX = "SEALGATE_"
 # Settings of the program, and SEALGATE_VERSION, which images like to set to the program's own version.
-_NOT_POLICY = frozenset({"STATE", "CONFIG", "ENVOY", "NGINX", "APACHE", "DEBUG", "VERSION"})
+_NOT_POLICY = frozenset({"STATE", "CACHE", "CONFIG", "ENVOY", "NGINX", "APACHE", "DEBUG", "VERSION"})
 # What Kubernetes puts into every container beside a Service whose name begins with "sealgate".
 _SERVICE_LINK = re.compile(
     r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)", re.ASCII

@@ -21,7 +21,7 @@ from sealgate._system.clock import system_clock
 from sealgate.engines.canary import Kept, Verdict, shown
 from sealgate.errors import NotObserved, SealgateError
 from sealgate.pki.clients.office import canaries
-from sealgate.pki.clients.orders import carry_out
+from sealgate.pki.clients.orders import carry_out, changes_list
 from sealgate.pki.keys import generate, spki, to_pem
 from sealgate.policy.identity import blocked_key
 from sealgate.policy.model import Endpoint
@@ -33,7 +33,6 @@ __all__ = ["Clients"]
 _SEEN = 10.0
 _OBEYED = 5.0
 _POLL = 0.02
-_CHANGES_LIST = frozenset({"client-revoke", "client-release"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +67,12 @@ class Clients:
         standing = self._standing
         async with standing.changing:
             policy = standing.site.policy
-            work = partial(carry_out, order, state=standing.state, policy=policy, clock=system_clock)
+            work = partial(
+                carry_out, order, state=standing.state, policy=policy, clock=system_clock, say=self._say
+            )
             answer = await asyncio.to_thread(work)
             # At once, whatever becomes of the list: the next request of who is revoked is refused.
-            standing.publication.shut(answer.get("revoked", ()))
+            standing.publication.shut((*answer.get("revoked", ()), *answer.get("taken", ())))
             standing.publication.given(answer.get("issued", ()))
             if "blocked" in answer:
                 marks = (blocked_key(one["fingerprint_sha256"]) for one in answer["blocked"])
@@ -80,7 +81,7 @@ class Clients:
                 answer["doors"] = {"open_connections": True}
             if "released" in answer or "unblocked" in answer:
                 await asyncio.to_thread(standing.publication.released, standing.site.loaded)
-            if order.get("order") in _CHANGES_LIST:
+            if changes_list(order):
                 try:
                     answer["doors"] = await self._published(standing.site)
                 except SealgateError:
@@ -99,6 +100,8 @@ class Clients:
             )
             if serials:
                 self._say(f"client certificate {what}: {serials}")
+        if taken := answer.get("taken"):
+            self._say(f"{len(taken)} client certificates were taken over from a list as revoked")
 
     async def _published(self, site: Site) -> dict[str, Any]:
         """The list anew, and how it was seen."""

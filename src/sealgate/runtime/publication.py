@@ -99,12 +99,16 @@ class Publication:
             loaded: the policy.
             adding: who was refused stays refused for now: others may still be served by the policy before.
         """
-        try:
-            self._take_over(loaded, adding=adding)
-            if loaded.policy.own_list:
-                self.list(loaded, anew=not self._listed)
-        finally:  # what is unsound keeps nobody else's list, and no date, from counting
-            self._revoke(loaded, adding=adding)
+        known = False
+        try:  # what is unsound keeps nobody else's list, and no date, from counting
+            try:
+                self._take_over(loaded, adding=adding)
+            finally:
+                if loaded.policy.own_list:
+                    self.list(loaded, anew=not self._listed)
+                known = True
+        finally:  # a store that could not be asked, or is older than it was, lets nobody in again
+            self._revoke(loaded, adding=adding or not known)
             self._publish(loaded)
 
     def _publish(self, loaded: Loaded) -> None:
@@ -245,7 +249,9 @@ class Publication:
         self._revoke(loaded)
 
     def released(self, loaded: Loaded) -> None:
-        """A hold, or a block, was taken back: who was refused is let in again."""
+        """A hold, or a block, was taken back: who was refused is let in again, and nobody else."""
+        if loaded.policy.own_list:  # the store may have been made older since the last look
+            self.list(loaded, anew=False)
         self._revoke(loaded)
 
     def materials_back(self, before: Site) -> None:

@@ -26,6 +26,7 @@ from sealgate.engines.installed.swap import write_beside
 from sealgate.errors import EngineRefused, StateError
 from sealgate.pki.keys import generate, signature_hash, to_pem
 from sealgate.pki.state import State
+from sealgate.pki.witness import Witness
 
 __all__ = ["Trial", "trial"]
 
@@ -60,7 +61,7 @@ def trial(place: Place, disk: Disk, state: State, site: str, render: Callable[[S
     with tempfile.TemporaryDirectory(prefix="sealgate-plan-") as name:
         folder = Path(name)
         if not (state.live_server(site) / "chain.pem").exists():
-            state = State(folder, FileLock(folder / "keeper.lock"))
+            state = State(folder, FileLock(folder / "keeper.lock"), Witness(folder, None))
             _stand_in(state.live_server(site))
         here = replace(place, folder=folder)
         copy = place.main.with_name(f".{place.main.name}.sealgate-plan")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from sealgate.errors import SealgateError, StateError, UsageError
 from sealgate.pki.keys import PrivateKey, public_spki, to_pem
 from sealgate.policy.quoting import shown
 
-__all__ = ["Files", "bundle", "check_root", "fit", "hand_over", "prepare"]
+__all__ = ["Files", "bundle", "check_root", "fit", "hand_over", "made_for", "prepare"]
 
 _ROUNDS = 250_000
 """PBKDF2 rounds: a fifth of a second for who has the password; the tools of 2020 and later all take it."""
@@ -61,6 +62,19 @@ class Files:
     def root(self) -> Path:
         """The root of the server's certificate."""
         return self.folder / "root.pem"
+
+
+@contextlib.contextmanager
+def made_for(folder: Path) -> Iterator[None]:
+    """A directory that is made within goes again where that fails and nothing is in it."""
+    new = [part for part in (folder.absolute(), *folder.absolute().parents) if not os.path.lexists(part)]
+    try:
+        yield
+    except BaseException:
+        for part in new:
+            with contextlib.suppress(OSError):  # not made yet; or something is in it
+                part.rmdir()
+        raise
 
 
 def prepare(files: Files, *, replacing: bool) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from cryptography import x509
 
@@ -19,10 +18,11 @@ from sealgate._system.files import write_atomic
 from sealgate.errors import UsageError
 from sealgate.pki.authority import BACKDATE, Issuer
 from sealgate.pki.clients.naming import Asked, folded, nearest
-from sealgate.pki.clients.register import HOLD, REASONS, Held, Register, Signed
+from sealgate.pki.clients.register import HOLD, REASONS, Held, Register, Signed, Stranger
+from sealgate.pki.clients.restoring import catch_up, caught_up, is_behind, published, silent, unwitnessed
 from sealgate.pki.clients.signing import public_key
-from sealgate.pki.crl import Revoked, crl_is_due, der_of, is_signed_by, number_of, sign_list
-from sealgate.pki.inspect import fingerprint, issuer_key_hash, number_text, pem_of
+from sealgate.pki.crl import Revoked, crl_is_due, sign_list
+from sealgate.pki.inspect import fingerprint, issuer_key_hash, pem_of
 from sealgate.pki.issue import issue_client
 from sealgate.pki.state import State
 from sealgate.pki.store import Store
@@ -208,9 +208,8 @@ def found(register: Register, which: str) -> list[Held]:
         UsageError: ``client-unknown``: none, the nearest name is offered; ``client-ambiguous``: a serial's
             beginning that several have, or that another client is called by.
     """
-    text = which.replace(":", "")
-    like_a_serial = len(text) >= _SERIAL_LEAST and all(c in "0123456789abcdefABCDEF" for c in text)
-    named, numbered = register.named(which), register.numbered(text) if like_a_serial else []
+    named = register.named(which)
+    numbered = register.numbered(_serial(which)) if _like_a_serial(which) else []
     own = {held.fingerprint for held in named}
     if named and any(held.fingerprint not in own for held in numbered):
         # Whoever chooses a name must not choose who is revoked in another's place.
@@ -227,15 +226,44 @@ def found(register: Register, which: str) -> list[Held]:
         )
     if held := named or numbered:
         return held
+    if strangers := _strangers(register, which):
+        raise _stranger(strangers[0])
     near = nearest(which, register.names())
     remedy = f"did you mean {shown(near)}?" if near else "see who is there with: sealgate client list"
     raise UsageError("client-unknown", f"there is no client {shown(which)}", remedy, nearest=near)
 
 
+def _serial(which: str) -> str:
+    return which.replace(":", "")
+
+
+def _like_a_serial(which: str) -> bool:
+    text = _serial(which)
+    return len(text) >= _SERIAL_LEAST and all(c in "0123456789abcdefABCDEF" for c in text)
+
+
+def _strangers(register: Register, which: str) -> list[Stranger]:
+    return register.strangers(_serial(which)) if _like_a_serial(which) else []
+
+
+def _stranger(one: Stranger) -> UsageError:
+    held = one.reason == HOLD
+    what = "put on hold" if held else "revoked"
+    return UsageError(
+        "client-revoked",
+        f"the certificate {one.serial} was {what} on {one.at:%Y-%m-%d %H:%M} UTC"
+        + ("" if held or one.reason == "unspecified" else f" ({one.reason})")
+        + "; that was taken over from a list, and its name is not known here",
+        f"release it with: sealgate client release {one.serial}" if held else "nothing is to be done",
+    )
+
+
 # Revoking
 
 
-def revoke(state: State, which: str, reason: str, clock: Clock) -> list[Held]:
+def revoke(
+    state: State, which: str, reason: str, clock: Clock, *, say: Callable[[str], None] = silent
+) -> list[Held]:
     """Revoke all good certificates of a name, or the one of a serial; in the store alone.
 
     Returns:
@@ -254,7 +282,7 @@ def revoke(state: State, which: str, reason: str, clock: Clock) -> list[Held]:
         )
     now = clock()
     with state.lock(), Store.open(state.store) as store:
-        register = _caught_up(state, store, now)
+        register = caught_up(state, store, now, say)
         held = found(register, which)
         chosen = [one for one in held if one.active(now) and (one.revoked_at is None or reason != HOLD)]
         if not chosen:
@@ -284,32 +312,49 @@ def _nothing_to_revoke(held: Held) -> UsageError:
     )
 
 
-def release(state: State, which: str, clock: Clock) -> list[Held]:
+def release(
+    state: State, which: str, clock: Clock, *, say: Callable[[str], None] = silent
+) -> list[Held | Stranger]:
     """Take back the hold on a name's certificates, or on the one of a serial; in the store alone.
+
+    Also on one that the store does not know, by its serial: the hold came from a list (see ``restoring``).
 
     Raises:
         UsageError: ``client-unknown``, ``client-ambiguous``, ``client-not-held``.
     """
     now = clock()
     with state.lock(), Store.open(state.store) as store:
-        register = _caught_up(state, store, now)
+        register = caught_up(state, store, now, say)
+        strangers = _strangers(register, which)
+        named = bool(register.named(which)) or bool(
+            _like_a_serial(which) and register.numbered(_serial(which))
+        )
+        if strangers and (named or len(strangers) > 1):
+            raise UsageError(
+                "client-ambiguous",
+                f"{shown(which)} means several certificates; the name of one, {strangers[0].serial}, is not"
+                " known here",
+                "give the whole serial",
+            )
+        if strangers:
+            (one,) = strangers
+            if one.reason != HOLD:
+                raise _stranger(one)
+            register.release_stranger(one, now=now)
+            return [one]
         held = found(register, which)
-        chosen = [one for one in held if one.reason == HOLD]
+        chosen = [each for each in held if each.reason == HOLD]
         if not chosen:
             raise UsageError(
                 "client-not-held",
                 f"no certificate of {shown(held[0].name)} is on hold ({held[0].status(now)})",
                 "only a hold can be taken back; a new certificate is made by: sealgate client add",
             )
-        register.release((one.fingerprint for one in chosen), now=now)
-    return chosen
+        register.release((each.fingerprint for each in chosen), now=now)
+    return list(chosen)
 
 
 # The list
-
-
-def _silent(_text: str) -> None:
-    pass
 
 
 def write_list(
@@ -318,12 +363,11 @@ def write_list(
     clock: Clock,
     *,
     anew: bool = False,
-    say: Callable[[str], None] = _silent,
+    say: Callable[[str], None] = silent,
 ) -> bool:
     """Write ``live/clients/crl.pem`` where it is due (half of its 24 h), or ``anew``.
 
-    Where the list that is in place has a number that the store does not know of, the store is older than it:
-    a backup was restored. Whoever is on that list is revoked here too, and ``say`` is told.
+    Where a list has a number that the store does not know of, a backup was restored: see ``restoring``.
 
     Returns:
         was it written.
@@ -334,81 +378,31 @@ def write_list(
     path, now = state.live_clients / "crl.pem", clock()
     with state.lock():
         certificates = load_certificates(state)
-        last = _published(path, certificates["clients"], say) if certificates else None
-        if last is not None and not anew and not crl_is_due(last, now=now):
+        last = published(path, certificates["clients"], say) if certificates else None
+        if (
+            certificates
+            and last is not None
+            and not (anew or crl_is_due(last, now=now))
+            and not is_behind(state, certificates["clients"], last)
+        ):
             return False
         with Store.open(state.store) as store:
             issuer = ensure_authorities(state, store, policy.site.names, now=now).clients
+            if doubt := unwitnessed(state, issuer.certificate, last, now):
+                say(str(doubt))
             register, key = Register(store), issuer_key_hash(issuer.certificate)
-            _catch_up(register, key, last, now, say)
+            catch_up(state, register, issuer.certificate, last, now, say)
             entries = _entries(register, key, last)
             made = sign_list(issuer, entries, now=now, after=last, above=register.list_number(key))
             # Before anybody sees it: the next one's number must be higher, whatever happens to the file.
             register.note_list(key, made.number)
+        # Before the one beside the store: whoever is killed in between has not told anybody of it yet.
+        before = state.witness.trouble
+        state.witness.keep(key, made.der, made.number)
+        if (trouble := state.witness.trouble) and trouble != before:
+            say(f"no copy of the list is kept outside of the state directory: {trouble}")
         write_atomic(path, made.pem)
     return True
-
-
-def _published(
-    path: Path, issuer: x509.Certificate, say: Callable[[str], None] = _silent
-) -> x509.CertificateRevocationList | None:
-    """The list that is there, if it is this authority's and whole."""
-    try:
-        der = der_of(path.read_bytes())
-        return x509.load_der_x509_crl(der) if is_signed_by(der, issuer) else None
-    except ValueError:
-        say(
-            f"{path} is damaged and is made anew from the store;"
-            " if the store came from a backup, revoke again who was revoked since"
-        )
-    except OSError:
-        pass
-    return None
-
-
-def _catch_up(
-    register: Register,
-    key: str,
-    last: x509.CertificateRevocationList | None,
-    now: datetime,
-    say: Callable[[str], None] = _silent,
-) -> None:
-    """Where the list in place is newer than the store: what it says counts here too."""
-    known = register.list_number(key)
-    if last is not None and number_of(last) > known:
-        taken = register.take_over(key, map(_listed, last), now=now)
-        say(_restored(number_of(last), known, taken))
-
-
-def _caught_up(state: State, store: Store, now: datetime) -> Register:
-    """The register, for who asks it about revocations."""
-    register, certificates = Register(store), load_certificates(state)
-    if certificates:
-        issuer = certificates["clients"]
-        last = _published(state.live_clients / "crl.pem", issuer)
-        _catch_up(register, issuer_key_hash(issuer), last, now)
-    return register
-
-
-_NAMED = {reason: name for name, reason in REASONS.items()}
-
-
-def _listed(entry: x509.RevokedCertificate) -> tuple[str, datetime, str]:
-    """Serial, moment and reason of an entry of ours, as the register has them."""
-    try:
-        reason = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
-    except x509.ExtensionNotFound:
-        reason = None
-    return number_text(entry.serial_number), entry.revocation_date_utc, _NAMED.get(reason, "unspecified")
-
-
-def _restored(listed: int, known: int, taken: Sequence[str]) -> str:
-    few = f" ({', '.join(taken[:5])}{', ...' if len(taken) > 5 else ''})" if taken else ""
-    return (
-        f"the store is older than the list of revoked clients beside it (number {listed}, it knows {known}),"
-        f" as after restoring a backup: {len(taken)} more were taken over as revoked{few};"
-        " whoever was issued a certificate since the backup is not known here"
-    )
 
 
 def _entries(
@@ -447,7 +441,14 @@ def membership_keys(state: State, clock: Clock) -> list[bytes]:
 
 
 def renew(
-    state: State, policy: Policy, name: str, spki: bytes, clock: Clock, *, own_key: bool = True
+    state: State,
+    policy: Policy,
+    name: str,
+    spki: bytes,
+    clock: Clock,
+    *,
+    own_key: bool = True,
+    say: Callable[[str], None] = silent,
 ) -> Issued:
     """Another certificate for a client, with the names and groups of the newest one; that stays good.
 
@@ -456,7 +457,7 @@ def renew(
     """
     with state.lock():
         with Store.open(state.store) as store:
-            newest = found(_caught_up(state, store, clock()), name)[0]
+            newest = found(caught_up(state, store, clock(), say), name)[0]
         if newest.revoked_at is not None:
             raise _nothing_to_revoke(newest)
         applications = [Application(newest.asked, spki, own_key)]

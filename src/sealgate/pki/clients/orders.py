@@ -9,13 +9,15 @@ An order is plain data, as it travels over the control socket; keys in it are pu
     {"order": "client-release", "which": "alice"}
     {"order": "client-block", "which": "4f0c...", "note": "stolen"}
     {"order": "client-unblock", "which": "4f0c..."}
+    {"order": "client-take-over", "issuer_key": "9a...", "number": 1790000000, "more": false,
+     "entries": [["4F0C...", "2026-01-31T12:00:00+00:00", "superseded"]]}
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sealgate._system.clock import Clock
@@ -23,11 +25,12 @@ from sealgate.errors import UsageError
 from sealgate.pki.clients.blocks import block, unblock
 from sealgate.pki.clients.naming import Asked
 from sealgate.pki.clients.office import Application, Issued, issue, release, renew, revoke
-from sealgate.pki.clients.register import Blocked, Held
+from sealgate.pki.clients.register import Blocked, Held, Stranger
+from sealgate.pki.clients.restoring import silent, take_over
 from sealgate.pki.state import State
 from sealgate.policy.model import Policy
 
-__all__ = ["ORDERS", "application", "carry_out"]
+__all__ = ["ORDERS", "application", "carry_out", "changes_list"]
 
 ORDERS = frozenset(
     {
@@ -37,8 +40,15 @@ ORDERS = frozenset(
         "client-release",
         "client-block",
         "client-unblock",
+        "client-take-over",
     }
 )
+_CHANGE_LIST = frozenset({"client-revoke", "client-release", "client-take-over"})
+
+
+def changes_list(order: Mapping[str, Any]) -> bool:
+    """Is our own list to be made anew after it? Of several parts of one list, after the last."""
+    return order.get("order") in _CHANGE_LIST and not order.get("more")
 
 
 def application(asked: Asked, spki: bytes, *, own_key: bool = True) -> dict[str, Any]:
@@ -46,8 +56,15 @@ def application(asked: Asked, spki: bytes, *, own_key: bool = True) -> dict[str,
     return {"asked": asked.as_dict(), "spki": base64.b64encode(spki).decode("ascii"), "own_key": own_key}
 
 
-def carry_out(order: Mapping[str, Any], *, state: State, policy: Policy, clock: Clock) -> dict[str, Any]:
-    """Carry out one order, in the store; lists and servers are the caller's.
+def carry_out(
+    order: Mapping[str, Any],
+    *,
+    state: State,
+    policy: Policy,
+    clock: Clock,
+    say: Callable[[str], None] = silent,
+) -> dict[str, Any]:
+    """Carry out one order, in the store; lists and servers are the caller's. `say` is told what was found.
 
     Returns:
         plain data.
@@ -63,11 +80,15 @@ def carry_out(order: Mapping[str, Any], *, state: State, policy: Policy, clock: 
             return _answer(issue(state, policy, wanted, clock, skipping=skipping))
         case "client-renew":
             own = bool(order.get("own_key", True))
-            return _answer([renew(state, policy, which, _spki(order), clock, own_key=own)])
+            return _answer([renew(state, policy, which, _spki(order), clock, own_key=own, say=say)])
         case "client-revoke":
-            return {"revoked": [_told(one) for one in revoke(state, which, str(order.get("reason")), clock)]}
+            reason = str(order.get("reason"))
+            return {"revoked": [_told(one) for one in revoke(state, which, reason, clock, say=say)]}
         case "client-release":
-            return {"released": [_told(one) for one in release(state, which, clock)]}
+            return {"released": [_told(one) for one in release(state, which, clock, say=say)]}
+        case "client-take-over":
+            taken = take_over(state, order, clock)
+            return {"taken": [{"serial": one, "issuer_key_sha256": taken.by} for one in taken.serials]}
         case "client-block":
             note = str(order.get("note", ""))
             return {"blocked": [_kept_out(block(state, policy, which, note, clock))]}
@@ -112,7 +133,9 @@ def _kept_out(one: Blocked) -> dict[str, Any]:
     return {"fingerprint_sha256": one.fingerprint, "at": one.at.isoformat(), "note": one.note}
 
 
-def _told(held: Held) -> dict[str, Any]:
+def _told(held: Held | Stranger) -> dict[str, Any]:
+    if isinstance(held, Stranger):
+        return {"name": "", "serial": held.serial, "issuer_key_sha256": held.issuer_key}
     return {
         "name": held.name,
         "serial": held.serial,

@@ -10,15 +10,15 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 
-from sealgate.pki.clients.naming import Asked, folded
+from sealgate.pki.clients.naming import LONGEST_DAYS, Asked, folded
 from sealgate.pki.inspect import fingerprint, issuer_key_hash, pem_of, serial_text
 from sealgate.pki.store import Store
 
-__all__ = ["HOLD", "REASONS", "Blocked", "Held", "Register", "Signed"]
+__all__ = ["HOLD", "REASONS", "Blocked", "Held", "Register", "Signed", "Stranger"]
 
 HOLD = "certificate-hold"
 _TOLD_EACH = 16  # of more at once there is one event
@@ -41,6 +41,9 @@ _TABLES = """
     FROM clients c JOIN certificates x ON x.fingerprint = c.fingerprint
     LEFT JOIN revocations r ON r.fingerprint = c.fingerprint
 """
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _iso(moment: datetime) -> str:
@@ -105,6 +108,21 @@ class Blocked:
     fingerprint: str
     at: datetime
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """A revoked certificate that a list named and the store does not know. ``serial`` is upper-case hex."""
+
+    issuer_key: str
+    serial: str
+    at: datetime
+    reason: str
+
+
+def _released(connection: sqlite3.Connection, subject: str, since: datetime) -> bool:
+    query = "SELECT 1 FROM events WHERE kind='client-released' AND subject=? AND at>=?"
+    return connection.execute(query, (subject, _iso(since))).fetchone() is not None
 
 
 def _held(row: Sequence[object]) -> Held:
@@ -229,7 +247,8 @@ class Register:
     ) -> list[str]:
         """Revoke whom a list of the issuer's names and this store does not; which serials those were.
 
-        Of certificates that are not in the store too: they were issued since it was saved.
+        Of certificates that are not in the store too: they were issued since it was saved. A hold becomes a
+        revocation for good, never the other way round; one that was released here since it began stays so.
 
         Args:
             issuer_key: whose list it is.
@@ -243,20 +262,44 @@ class Register:
                     "SELECT fingerprint FROM certificates WHERE issuer_key=? AND serial=?",
                     (issuer_key, serial),
                 ).fetchone()
+                if reason == HOLD and _released(connection, row[0] if row else serial, at):
+                    continue
                 done = (
                     connection.execute(
-                        "INSERT OR IGNORE INTO revocations VALUES (?,?,?)", (row[0], _iso(at), reason)
+                        "INSERT INTO revocations VALUES (?1,?2,?3) ON CONFLICT (fingerprint)"
+                        " DO UPDATE SET at=?2, reason=?3 WHERE reason=?4 AND ?3!=?4",
+                        (row[0], _iso(at), reason, HOLD),
                     )
                     if row
                     else connection.execute(
-                        "INSERT OR IGNORE INTO taken_over VALUES (?,?,?,?)",
-                        (issuer_key, serial, _iso(at), reason),
+                        "INSERT INTO taken_over VALUES (?1,?2,?3,?4) ON CONFLICT (issuer_key, serial)"
+                        " DO UPDATE SET at=?3, reason=?4 WHERE reason=?5 AND ?4!=?5",
+                        (issuer_key, serial, _iso(at), reason, HOLD),
                     )
                 )
-                if done.rowcount:
+                if done.rowcount > 0:
                     taken.append(serial)
             _event(connection, "store-restored", issuer_key, {"taken_over": taken[:_TOLD_EACH]}, now)
         return taken
+
+    def strangers(self, text: str) -> list[Stranger]:
+        """Those of no certificate of this store, taken over from a list, whose serial begins so (hex)."""
+        upper = text.upper()
+        with self._store.reading() as connection:
+            rows = connection.execute(
+                "SELECT issuer_key, serial, at, reason FROM taken_over WHERE serial>=? AND serial<?",
+                (upper, upper + "~"),
+            ).fetchall()
+        return [Stranger(key, serial, datetime.fromisoformat(at), why) for key, serial, at, why in rows]
+
+    def release_stranger(self, one: Stranger, *, now: datetime) -> None:
+        """Take back a hold that was taken over."""
+        with self._store.writing() as connection:
+            connection.execute(
+                "DELETE FROM taken_over WHERE issuer_key=? AND serial=? AND reason=?",
+                (one.issuer_key, one.serial, HOLD),
+            )
+            _event(connection, "client-released", one.serial, {}, now)
 
     def revoked(self, issuer_key: str, since: datetime) -> Iterator[tuple[str, datetime, str]]:
         """Serial, moment and reason of the issuer's revoked that ended no earlier than ``since``."""
@@ -266,8 +309,9 @@ class Register:
                 "SELECT x.serial, r.at, r.reason FROM revocations r"
                 " CROSS JOIN certificates x ON x.fingerprint = r.fingerprint"
                 " WHERE x.issuer_key=?1 AND x.not_after>=?2"
-                " UNION ALL SELECT serial, at, reason FROM taken_over WHERE issuer_key=?1",
-                (issuer_key, _iso(since)),
+                # Of these the end is not known, but not later than that of one issued in that moment.
+                " UNION ALL SELECT serial, at, reason FROM taken_over WHERE issuer_key=?1 AND at>=?3",
+                (issuer_key, _iso(since), _iso(max(since, _EPOCH) - timedelta(days=LONGEST_DAYS))),
             ).fetchall()
         return ((row[0], datetime.fromisoformat(row[1]), row[2]) for row in rows)
 
