@@ -20,7 +20,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 from tests._system.publishing import Call, Publisher, publishing
 from tests.cli.calls import sealgate
 from tests.contract.certificates import Shown
-from tests.contract.sites import Site, environment, every_engine, started
+from tests.contract.sites import Site, environment, every_engine, everyone, started
 from tests.contract.test_own_clients import Kept, kept
 from tests.contract.test_revocation import Partners, answered, authority_of
 from tests.live.served import APPS, READY, loopback, start_process
@@ -157,7 +157,9 @@ def test_by_the_points_in_certificates(
     assert [asked(stack, site, shown)[0] for shown in (bob, ann, gus)] == [200, 403, 200], "from the shelf"
 
 
-@every_engine
+@pytest.mark.parametrize(
+    "which", [pytest.param(one, marks=[] if one == "envoy" else pytest.mark.long) for one in everyone()]
+)
 def test_by_one_address_and_to_its_end(
     stack: ExitStack, publisher: Publisher, which: str, tmp_path: Path
 ) -> None:
@@ -237,7 +239,7 @@ class Responder:
         call.answer(200, answer.public_bytes(Encoding.DER))
 
 
-@pytest.mark.parametrize("which", ["envoy", "uvicorn"])
+@pytest.mark.parametrize("which", [pytest.param("envoy", marks=pytest.mark.long), "uvicorn"])
 def test_by_a_responder(stack: ExitStack, publisher: Publisher, which: str, tmp_path: Path) -> None:
     partners = authority_of("partners", tmp_path)
     (ann, anns), (bob, _) = (client_of(partners, name, named(publisher)) for name in ("ann", "bob"))
