@@ -1,0 +1,147 @@
+"""Full handshakes with client certificates: Sealgate's Envoy beside a plain nginx, by turns.
+
+nginx is given the same files: chain and key, the clients' authority, the list of the revoked. Both take the
+client, and answer a request themselves (421, since the host is nobody's): no app has a part in it. h2load and wrk
+show no client certificates, so the client is ours; it costs the servers nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.machine import survey
+from bench.processes import Command, Group, spent
+from bench.scale import Serving, handshakes
+from bench.steady import client_context, connect, request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Mutual", "measure_mutual"]
+
+REVOKED = 100
+_TURN = 100  # handshakes
+
+_NGINX = """\
+daemon off;
+{user}
+worker_processes 1;
+pid {directory}/nginx.pid;
+error_log stderr error;
+events {{ worker_connections 1000; }}
+http {{
+    access_log {directory}/nginx.log combined buffer=64k flush=10s;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    server_tokens off;
+    server {{
+        listen {address}:{port} ssl backlog=4096;
+        server_name localhost;
+        ssl_certificate {server}/chain.pem;
+        ssl_certificate_key {server}/key.pem;
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_ecdh_curve X25519:prime256v1:secp384r1;
+        ssl_session_cache shared:tls:10m;
+        ssl_session_tickets on;
+        ssl_verify_client on;
+        ssl_verify_depth 2;
+        ssl_client_certificate {clients}/trust.pem;
+        ssl_crl {clients}/crl.pem;
+        return 421;
+    }}
+}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutual:
+    """CPU seconds of one full handshake, request and end included, by round."""
+
+    revoked: int
+    ours: tuple[float, ...]
+    nginx: tuple[float, ...]
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        """Ours to nginx's, within each round."""
+        return tuple(one / other for one, other in zip(self.ours, self.nginx, strict=True))
+
+
+def measure_mutual(rounds: int, tell: Callable[[str], None], *, revoked: int = REVOKED) -> Mutual:
+    """Both under way at once on the server's core; in each round each has five turns.
+
+    Raises:
+        BenchError: one of them does not serve.
+    """
+    core = survey().server_core
+    with tempfile.TemporaryDirectory(prefix="bench-mutual-") as folder:
+        directory = Path(folder)
+        serving = Serving("envoy", revoked, directory, core=core)
+        try:
+            serving.wait()
+            shown = serving.clients(["good"])["good"]
+            with _Nginx(directory, serving, core) as nginx:
+                nginx.wait(shown)
+                for warm in (serving, nginx):
+                    handshakes(warm, shown, _TURN)
+                ours, theirs = [], []
+                for number in range(rounds):
+                    tell(f"round {number + 1} of {rounds}: handshakes with client certificates")
+                    turns = [(handshakes(serving, shown, _TURN), handshakes(nginx, shown, _TURN)) for _ in range(5)]
+                    ours.append(statistics.median(one for one, _ in turns))
+                    theirs.append(statistics.median(one for _, one in turns))
+        finally:
+            serving.group.stop()
+    return Mutual(revoked, tuple(ours), tuple(theirs))
+
+
+class _Nginx:
+    """The plain one, of the same files."""
+
+    def __init__(self, directory: Path, serving: Serving, core: int) -> None:
+        machine = survey()
+        self.at = (machine.address, machine.free_port())
+        (logs := directory / "nginx").mkdir()
+        facts = {
+            "directory": logs,
+            "address": self.at[0],
+            "port": self.at[1],
+            "server": serving.state / "live" / "server" / "localhost",
+            "clients": serving.state / "live" / "clients",
+            "user": "user root;" if os.geteuid() == 0 else "",
+        }
+        file = logs / "nginx.conf"
+        file.write_text(_NGINX.format(**facts))
+        argv = ("nginx", "-p", str(logs), "-e", "stderr", "-c", str(file))
+        self.group = Group((Command(argv),), core=core, logs=logs)
+
+    def __enter__(self) -> _Nginx:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.group.stop()
+
+    def cpu(self) -> tuple[float, float]:
+        """The master's, which does nothing, and all others'."""
+        master, *_ = self.group.roots
+        return spent(master)[0], sum(sum(spent(pid)) for pid in self.group.pids() if pid != master)
+
+    def wait(self, shown: Path) -> None:
+        """Until it takes a client."""
+        self.group.wait_for(lambda: _taken(self.at, shown))
+
+
+def _taken(at: tuple[str, int], shown: Path) -> bool:
+    try:
+        with connect(client_context(str(shown)), *at) as connection:
+            return request(connection, close=True) == 421
+    except OSError:
+        return False
