@@ -1,31 +1,39 @@
 """Full handshakes with client certificates: Sealgate's Envoy beside a plain nginx, by turns.
 
 nginx is given the same files: chain and key, the clients' authority, the list of the revoked. Both take the
-client, and answer a request themselves (421, since the host is nobody's): no app has a part in it. h2load and wrk
-show no client certificates, so the client is ours; it costs the servers nothing.
+client, and answer a request themselves (HTTP/1.0, which both refuse): no app has a part in it. h2load and wrk
+show no client certificates, so the clients are `openssl s_time`, several at a time: one alone would show what
+going to sleep and waking up costs.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import statistics
+import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.machine import survey
+from bench.load import openssl_conf
+from bench.machine import BenchError, survey
 from bench.processes import Command, Group, spent
-from bench.scale import Serving, handshakes
+from bench.scale import Serving
 from bench.steady import client_context, connect, request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-__all__ = ["Mutual", "measure_mutual"]
+    from bench.scale import Counted
+
+__all__ = ["Mutual", "measure_mutual", "parse_s_time"]
 
 REVOKED = 100
-_TURN = 100  # handshakes
+_CLIENTS = 8
+_TURN_SECONDS = 1
+_TURNS = 3
 
 _NGINX = """\
 daemon off;
@@ -81,7 +89,8 @@ def measure_mutual(rounds: int, tell: Callable[[str], None], *, revoked: int = R
     Raises:
         BenchError: one of them does not serve.
     """
-    core = survey().server_core
+    machine = survey()
+    core, ours, theirs = machine.server_core, list[float](), list[float]()
     with tempfile.TemporaryDirectory(prefix="bench-mutual-") as folder:
         directory = Path(folder)
         serving = Serving("envoy", revoked, directory, core=core)
@@ -90,17 +99,53 @@ def measure_mutual(rounds: int, tell: Callable[[str], None], *, revoked: int = R
             shown = serving.clients(["good"])["good"]
             with _Nginx(directory, serving, core) as nginx:
                 nginx.wait(shown)
+                load = _Load(directory, shown, machine.load_cores)
                 for warm in (serving, nginx):
-                    handshakes(warm, shown, _TURN)
-                ours, theirs = [], []
+                    load.handshake_of(warm)
                 for number in range(rounds):
                     tell(f"round {number + 1} of {rounds}: handshakes with client certificates")
-                    turns = [(handshakes(serving, shown, _TURN), handshakes(nginx, shown, _TURN)) for _ in range(5)]
+                    turns = [(load.handshake_of(serving), load.handshake_of(nginx)) for _ in range(_TURNS)]
                     ours.append(statistics.median(one for one, _ in turns))
                     theirs.append(statistics.median(one for _, one in turns))
         finally:
             serving.group.stop()
     return Mutual(revoked, tuple(ours), tuple(theirs))
+
+
+class _Load:
+    """Clients with a certificate, on the load's cores."""
+
+    def __init__(self, directory: Path, shown: Path, cores: Sequence[int]) -> None:
+        self._shown, self._env = str(shown), {**os.environ, "OPENSSL_CONF": str(openssl_conf(directory))}
+        self._pin = ("taskset", "-c", ",".join(map(str, cores)))
+
+    def handshake_of(self, server: Counted) -> float:
+        """CPU seconds of one full handshake, all processes but the parent."""
+        before = server.cpu()[1]
+        count = self._count(server.at)
+        return (server.cpu()[1] - before) / count
+
+    def _count(self, at: tuple[str, int]) -> int:
+        argv = [*self._pin, "openssl", "s_time", "-connect", f"{at[0]}:{at[1]}", "-new", "-www", "/"]
+        argv += ["-time", str(_TURN_SECONDS), "-cert", self._shown, "-key", self._shown]
+        running = [
+            subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self._env, text=True)
+            for _ in range(_CLIENTS)
+        ]
+        said = [one.communicate(timeout=_TURN_SECONDS + 30)[0] for one in running]
+        return sum(map(parse_s_time, said))
+
+
+def parse_s_time(said: str) -> int:
+    """How many connections its report says there were, each with an answer.
+
+    Raises:
+        BenchError: none, or they were not answered.
+    """
+    found = re.search(r"^(\d+) connections in \d+ real seconds, (\d+) bytes read per connection", said, re.MULTILINE)
+    if found is None or "0" in found.groups():
+        raise BenchError(f"openssl s_time counted nothing: {said.strip()[-300:]!r}")
+    return int(found[1])
 
 
 class _Nginx:

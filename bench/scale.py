@@ -45,7 +45,7 @@ from sealgate.runtime.control import ask
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["Found", "Serving", "fill", "handshakes", "main"]
+__all__ = ["Counted", "Found", "Serving", "fill", "handshakes", "main"]
 
 _ENGINES = {"envoy": "wsgi", "nginx": "wsgi", "apache": "wsgi", "gunicorn": "wsgi", "uvicorn": "asgi"}
 _ROOT = Path(__file__).parent.parent
