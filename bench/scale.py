@@ -302,9 +302,7 @@ def _of(serving: Serving, engine: str, number: int, call: argparse.Namespace) ->
     victims = [f"victim-{one}" for one in range(call.swaps)]
     shown = serving.clients(["good", *victims])
     handshakes(serving, shown["good"], 50)
-    handshake = statistics.median(
-        handshakes(serving, shown["good"], call.handshakes // 5) for _ in range(5)
-    )
+    handshake = statistics.median(handshakes(serving, shown["good"], call.handshakes // 5) for _ in range(5))
     swaps = []
     with _load(serving, shown["good"], call.rate) as ended:
         time.sleep(1.0)
@@ -316,9 +314,7 @@ def _of(serving: Serving, engine: str, number: int, call: argparse.Namespace) ->
         answers = ended()
     memory = {pid: serving.group.memory_of(pid) for pid in serving.group.pids()}
     before = sorted(took for at, took in answers if began <= at < quiet)
-    during = sorted(
-        took for at, took in answers if any(one["given"] <= at < one["ended"] for one in swaps)
-    )
+    during = sorted(took for at, took in answers if any(one["given"] <= at < one["ended"] for one in swaps))
     if not before or not during:
         raise BenchError("the load was answered by nobody")
     middle = {key: statistics.median(one[key] for one in swaps) for key in swaps[0]}
