@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--mutual",
         action="store_true",
-        help="handshakes with client certificates, Envoy beside nginx, also where --rows or --quick leave rows out",
+        help="client certificates, Envoy beside nginx: also where --rows or --quick leave rows out",
     )
     parser.add_argument("--out", default=str(_RESULTS), help="folder for results; default bench/results")
     return parser

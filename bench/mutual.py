@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from bench.load import openssl_conf
 from bench.machine import BenchError, survey
@@ -188,7 +188,7 @@ class _Nginx:
         argv = ("nginx", "-p", str(logs), "-e", "stderr", "-c", str(file))
         self.group = Group((Command(argv),), core=core, logs=logs)
 
-    def __enter__(self) -> _Nginx:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -177,7 +177,7 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def spent(pid: int) -> tuple[float, float]:
-    """CPU seconds of a process, and of its children that have ended and were waited for (0, 0: it has ended)."""
+    """CPU seconds of a process, and of its ended children; 0, 0: it has ended itself."""
     try:
         ended = sum(int(ticks) for ticks in _fields(_PROC / str(pid))[13:15]) / os.sysconf("SC_CLK_TCK")
         return _cpu_seconds(pid), ended

@@ -1,9 +1,9 @@
 """``python -m bench.scale``: what many revoked clients cost, by engine.
 
-For each engine and each number of revoked certificates a fresh state directory is filled by code, `sealgate serve`
-started on it, and then, by turns: handshakes of a good client (CPU of all processes but the keeper's), a steady
-load, and in it one revocation after the other, while the client that is revoked knocks at the door of new
-connections and at that of one which is open. Times are wall time; what is spent is CPU time, ended children too.
+For each engine and each number of revoked certificates a fresh state directory is filled by code, and
+`sealgate serve` started on it. Then: handshakes of a good client (CPU of all processes but the keeper's), a
+steady load, and in it one revocation after the other, while the client that is revoked knocks at the door of
+new connections and at that of one which is open. Doors and latencies are wall time; what is spent is CPU time.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import os
+import ssl
 import statistics
 import subprocess
 import sys
@@ -176,7 +177,7 @@ class Serving:
             return False
         return True
 
-    def _ask(self, **order: Any) -> dict[str, Any]:
+    def _ask(self, **order: object) -> dict[str, Any]:
         return ask(self.state, order)
 
     def cpu(self) -> tuple[float, float]:
@@ -192,7 +193,7 @@ class Serving:
         return self._ask(order="client-revoke", which=name, reason="key-compromise")
 
 
-def _served(context: Any, at: tuple[str, int]) -> bool:
+def _served(context: ssl.SSLContext, at: tuple[str, int]) -> bool:
     with contextlib.suppress(OSError), connect(context, *at) as connection:
         return request(connection, close=True) == 200
     return False
@@ -303,14 +304,12 @@ def _of(serving: Serving, engine: str, number: int, call: argparse.Namespace) ->
     shown = serving.clients(["good", *victims])
     handshakes(serving, shown["good"], 50)
     handshake = statistics.median(handshakes(serving, shown["good"], call.handshakes // 5) for _ in range(5))
-    swaps = []
     with _load(serving, shown["good"], call.rate) as ended:
         time.sleep(1.0)
         began, (_, cpu) = time.monotonic(), serving.cpu()
         time.sleep(call.before)
         quiet, idle = time.monotonic(), (serving.cpu()[1] - cpu) / call.before
-        for name in victims:
-            swaps.append(_swap(serving, name, shown[name]))
+        swaps = [_swap(serving, name, shown[name]) for name in victims]
         answers = ended()
     memory = {pid: serving.group.memory_of(pid) for pid in serving.group.pids()}
     before = sorted(took for at, took in answers if began <= at < quiet)
@@ -341,8 +340,8 @@ def _of(serving: Serving, engine: str, number: int, call: argparse.Namespace) ->
 
 def _table(found: Sequence[Found]) -> Table:
     table = Table(title="one more revocation, beside so many; medians of the swaps")
-    heads = ("engine", "revoked", "ready s", "answer s", "new shut s", "open shut s", "keeper CPU s")
-    heads += ("others CPU s", "p99 before ms", "p99 during ms", "longest ms", "CPU µs/handshake")
+    heads = ["engine", "revoked", "ready s", "answer s", "new shut s", "open shut s", "keeper CPU s"]
+    heads += ["others CPU s", "p99 before ms", "p99 during ms", "longest ms", "CPU µs/handshake"]
     for head in (*heads, "MB", "keeper MB"):
         table.add_column(head, justify="right")
     for one in found:

@@ -1,8 +1,8 @@
 """A client at a steady pace: one process, one kept connection, so many requests a second.
 
-Runs beside the load (``python -m bench.steady``); each answer is a line on stdout: when it was asked for, by the
-monotonic clock that all processes share, and how long it took. A connection that the server ends is opened
-again, and that time counts as the request's.
+A process of its own (``python -m bench.steady``); each answer is a line on stdout: when it was due, by the
+monotonic clock that all processes share, and how long it took from then. A connection that the server ends is
+opened again, and that time counts as the request's.
 """
 
 from __future__ import annotations

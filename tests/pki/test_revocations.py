@@ -134,7 +134,7 @@ def test_it_takes_memory_for_what_it_holds_only(table: Revocations) -> None:
 def test_a_million_take_forty_megabytes_for_all_and_two_microseconds_for_each_question(
     table: Revocations,
 ) -> None:
-    """Memory of everybody who looks, together: pages of the table are shared. CPU time, the best of several."""
+    """Memory of all who look, together: the table's pages are shared. CPU time, the best of several."""
     million = keys(range(1_000_000))
     table.replace(million)
     asked, strangers = Revoked(table.fd), keys(range(1_000_000, 1_020_000))

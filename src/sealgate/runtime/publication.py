@@ -172,16 +172,18 @@ class Publication:
 
     def _revoke(self, loaded: Loaded, *, adding: bool = False) -> None:
         """Exactly those on the lists in force, and nobody else; or these too."""
+        now = system_clock()
+        lapsed = frozenset(one.name for one in self._in_force if one.lapsed(now))
+        # A million are not read every 15 seconds. Looked at before it is read: what is written in between is
+        # read again the next time.
+        said = (loaded.policy.own_list, _as_it_is(self._state.store), self._in_force, lapsed)
+        if not adding and said == self._said:
+            return
         own: list[bytes] = []
         if loaded.policy.own_list:
             own = revocation_keys(self._state, system_clock) + membership_keys(self._state, system_clock)
         own += (blocked_key(one.fingerprint) for one in blocked(self._state))
-        now = system_clock()
-        lapsed = frozenset(one.name for one in self._in_force if one.lapsed(now))
-        said = (own, self._in_force, lapsed)
-        if not adding and said == self._said:  # a million are not looked through every 15 seconds
-            return
-        self._said = None if adding else said
+        self._said = None
         keys = dict.fromkeys((*own, *map(lapsed_key, lapsed)))
         for one in self._in_force:
             keys |= dict.fromkeys(one.keys())
@@ -189,6 +191,7 @@ class Publication:
             self.revocations.add(keys)
         else:
             self.revocations.replace(keys)
+            self._said = said
         self._tell(lapsed)
 
     def _tell(self, lapsed: frozenset[str]) -> None:
@@ -213,6 +216,7 @@ class Publication:
 
     def released(self, loaded: Loaded) -> None:
         """A hold, or a block, was taken back: who was refused is let in again."""
+        self._said = None
         self._revoke(loaded)
 
     def materials_back(self, before: Site) -> None:
