@@ -3,7 +3,7 @@
 For each engine and each number of revoked certificates a fresh state directory is filled by code, and
 `sealgate serve` started on it. Then: handshakes of a good client (CPU of all processes but the keeper's), a
 steady load, and in it one revocation after the other, while the client that is revoked knocks at the door of
-new connections and at that of one which is open. Doors and latencies are wall time; what is spent is CPU time.
+new connections and at that of one which is open. Doors and latencies are wall time, all else is CPU time.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from sealgate.runtime.control import ask
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["Counted", "Found", "Serving", "fill", "handshakes", "main"]
+__all__ = ["Counted", "Found", "Serving", "fill", "handshakes", "main", "put"]
 
 _ENGINES = {"envoy": "wsgi", "nginx": "wsgi", "apache": "wsgi", "gunicorn": "wsgi", "uvicorn": "asgi"}
 _ROOT = Path(__file__).parent.parent
@@ -107,35 +107,38 @@ class Found:
 
 
 def fill(state: State, names: Sequence[str], number: int) -> None:
+    """As :func:`put`, in a state directory that nobody serves."""
+    now = datetime.now(UTC)
+    with state.lock(), Store.open(state.store) as store:
+        authorities = ensure_authorities(state, store, tuple(names), now=now)
+        put(store, names[0], issuer_key_hash(authorities.clients.certificate), number)
+
+
+def put(store: Store, site: str, issuer: str, number: int) -> None:
     """So many revoked certificates in the store, as if they had been issued; a third of them with a reason.
 
     Their PEM is left out: nothing that is measured reads it, and a million would take a gigabyte.
     """
     now = datetime.now(UTC)
     moments = [(now + timedelta(days=days)).isoformat(timespec="seconds") for days in (-2, 300, -1)]
-    with state.lock(), Store.open(state.store) as store:
-        issuer = issuer_key_hash(ensure_authorities(state, store, tuple(names), now=now).clients.certificate)
 
-        def rows() -> Iterator[tuple[str, str, int]]:
-            for one in range(number):
-                mark = sha256(b"revoked %d" % one).hexdigest()
-                yield mark, f"{1 << 156 | int(mark[:38], 16):040X}", one
+    def rows() -> Iterator[tuple[str, str, int]]:
+        for one in range(number):
+            mark = sha256(b"revoked %d" % one).hexdigest()
+            yield mark, f"{1 << 156 | int(mark[:38], 16):040X}", one
 
-        with store.writing() as connection:
-            connection.executemany(
-                "INSERT INTO certificates VALUES (?,'client',?,?,?,?,'[]',?,?,'',?)",
-                (
-                    (mark, names[0], issuer, serial, f"CN=revoked-{one}", moments[0], moments[1], moments[0])
-                    for mark, serial, one in rows()
-                ),
-            )
-            connection.executemany(
-                "INSERT INTO revocations VALUES (?,?,?)",
-                (
-                    (mark, moments[2], "unspecified" if one % 3 else "key-compromise")
-                    for mark, _, one in rows()
-                ),
-            )
+    with store.writing() as connection:
+        connection.executemany(
+            "INSERT INTO certificates VALUES (?,'client',?,?,?,?,'[]',?,?,'',?)",
+            (
+                (mark, site, issuer, serial, f"CN=revoked-{one}", moments[0], moments[1], moments[0])
+                for mark, serial, one in rows()
+            ),
+        )
+        connection.executemany(
+            "INSERT INTO revocations VALUES (?,?,?)",
+            ((mark, moments[2], "unspecified" if one % 3 else "key-compromise") for mark, _, one in rows()),
+        )
 
 
 class Serving:
