@@ -27,10 +27,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bench.chart import draw
 from bench.machine import BenchError, survey
+from bench.mutual import Mutual, measure_mutual
 from bench.report import show
 from bench.rows import Row, all_rows
 from bench.run import Memory, Plan, Sample, measure_memory, missing, rounds, steps
-from bench.summary import summarise, targets
+from bench.summary import mutual_target, summarise, targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -48,7 +49,8 @@ def main(argv: list[str] | None = None) -> int:
     errors = Console(stderr=True)
     try:
         rows = _chosen(call.rows, quick=call.quick)
-        return _bench(rows, _plan(call), Path(call.out))
+        both = call.mutual or not (call.rows or call.quick)
+        return _bench(rows, _plan(call), Path(call.out), mutual=both)
     except BenchError as error:
         errors.print(f"bench: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 2 if isinstance(error, WrongCall) else 3
@@ -69,6 +71,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--turns", type=int, help=f"of load per row and round; default {Plan().turns}")
     parser.add_argument(
         "--no-memory", action="store_true", help="leave out memory and the 10,000 idle connections"
+    )
+    parser.add_argument(
+        "--mutual",
+        action="store_true",
+        help="client certificates, Envoy beside nginx: also where --rows or --quick leave rows out",
     )
     parser.add_argument("--out", default=str(_RESULTS), help="folder for results; default bench/results")
     return parser
@@ -103,21 +110,24 @@ def _chosen(names: str | None, *, quick: bool) -> tuple[Row, ...]:
     return rows
 
 
-def _bench(rows: tuple[Row, ...], plan: Plan, out: Path) -> int:
+def _bench(rows: tuple[Row, ...], plan: Plan, out: Path, *, mutual: bool) -> int:
     machine = survey()
     if plan.idle + 200 > machine.descriptors:
         limit = machine.descriptors
         raise WrongCall(f"{limit} descriptors are too few for {plan.idle} connections; raise ulimit -n")
     samples: list[Sample] = []
     memory: list[Memory] = []
-    with _progress(steps(rows, plan) + len(rows) * bool(plan.idle)) as tell:
+    shaken: Mutual | None = None
+    with _progress(steps(rows, plan) + len(rows) * bool(plan.idle) + mutual * plan.rounds) as tell:
         samples += rounds(rows, machine, plan, tell)
         for row in rows if plan.idle else ():
             tell(f"memory, {plan.idle:,} idle connections: {row.title}")
             memory.append(measure_memory(row, machine, plan))
+        if mutual:
+            shaken = measure_mutual(plan.rounds, tell)
     titles = {row.id: f"{row.title} [{row.note}]" if row.note else row.title for row in rows}
     lines = summarise(samples, memory, titles)
-    results = targets(lines)
+    results = (*targets(lines), mutual_target(shaken.ratios if shaken else ()))
     # A pipe has no width of its own; tables cut to 80 columns could not be read.
     console = Console() if sys.stdout.isatty() else Console(width=160)
     show(console, lines, results, statistics.median(sample.disturbed for sample in samples))
@@ -129,6 +139,7 @@ def _bench(rows: tuple[Row, ...], plan: Plan, out: Path) -> int:
         "targets": [{**asdict(target), "met": target.met} for target in results],
         "samples": [asdict(sample) for sample in samples],
         "memory": [asdict(item) for item in memory],
+        "mutual": asdict(shaken) if shaken else None,
     }
     for path in _write(out, document, draw(lines, _caption(plan))):
         print(path)

@@ -36,6 +36,7 @@ __all__ = [
     "NothingCountedError",
     "Requests",
     "Waits",
+    "openssl_conf",
     "parse_h2load",
     "parse_look",
     "parse_wrk",
@@ -106,9 +107,7 @@ class Client:
     def __init__(self, machine: Machine, port: int, directory: Path) -> None:
         self._machine = machine
         self._target = Target(machine.address, port, machine.sources)
-        conf = directory / "openssl.cnf"
-        conf.write_text(_OPENSSL_CONF)
-        self._env = {**os.environ, "OPENSSL_CONF": str(conf)}
+        self._env = {**os.environ, "OPENSSL_CONF": str(openssl_conf(directory))}
         self._pin = ("taskset", "-c", ",".join(str(core) for core in machine.load_cores))
 
     def wait_ready(self, alive: Callable[[], None], *, seconds: float = 60.0) -> None:
@@ -205,6 +204,13 @@ class Client:
         if done.returncode:
             raise BenchError(f"{argv[3]} ended with {done.returncode}: {done.stderr.strip()[-300:]}")
         return done.stdout
+
+
+def openssl_conf(directory: Path) -> Path:
+    """What every client offers, as OPENSSL_CONF has it."""
+    conf = directory / "openssl.cnf"
+    conf.write_text(_OPENSSL_CONF)
+    return conf
 
 
 def quantile(ordered: list[float], share: float) -> float:

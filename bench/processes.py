@@ -14,10 +14,14 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.machine import BenchError
 
-__all__ = ["Command", "Group", "core_busy"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Command", "Group", "core_busy", "spent"]
 
 _PROC = Path("/proc")
 _STOP_SECONDS = 15.0
@@ -36,8 +40,8 @@ class Command:
 class Group:
     """The running programs of one server, and all of their children."""
 
-    def __init__(self, commands: tuple[Command, ...], *, core: int, logs: Path) -> None:
-        """Start every command on ``core``; output goes to ``logs/<n>.out``."""
+    def __init__(self, commands: tuple[Command, ...], *, core: int | None, logs: Path) -> None:
+        """Start every command on ``core`` (None: on any); output goes to ``logs/<n>.out``."""
         self.started = time.monotonic()
         self._logs = logs
         self._roots: list[subprocess.Popen[bytes]] = []
@@ -59,9 +63,27 @@ class Group:
                 said = (self._logs / f"{number}.out").read_text(errors="replace")[-1500:]
                 raise BenchError(f"{root.args!r} ended with {root.returncode}; it said: {said}")
 
+    def wait_for(self, ready: Callable[[], bool], *, seconds: float = 60.0) -> None:
+        """Until it is, or raise BenchError: it has ended, or is not within the time."""
+        end = time.monotonic() + seconds
+        while not ready():
+            self.check_alive()
+            if time.monotonic() > end:
+                raise BenchError(f"it was not ready within {seconds:.0f} s")
+            time.sleep(0.02)
+
     def cpu(self) -> dict[int, float]:
         """Seconds of CPU used so far, by process."""
         return {pid: _cpu_seconds(pid) for pid in self.pids()}
+
+    @property
+    def roots(self) -> tuple[int, ...]:
+        """The processes that were started, in order."""
+        return tuple(root.pid for root in self._roots)
+
+    def memory_of(self, pid: int) -> int:
+        """PSS of one, in bytes; 0 where it has ended."""
+        return _pss(pid)
 
     def memory(self) -> int:
         """PSS of all processes together, in bytes."""
@@ -100,10 +122,10 @@ def core_busy(core: int) -> float:
     raise BenchError(f"/proc/stat has no cpu{core}")
 
 
-def _start(command: Command, core: int, output: Path) -> subprocess.Popen[bytes]:
+def _start(command: Command, core: int | None, output: Path) -> subprocess.Popen[bytes]:
     with output.open("wb") as sink:
         return subprocess.Popen(
-            ["taskset", "-c", str(core), *command.argv],
+            [*(("taskset", "-c", str(core)) if core is not None else ()), *command.argv],
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,
@@ -152,6 +174,15 @@ def _cpu_seconds(pid: int) -> float:
         return time.clock_gettime((~pid << 3) | 2)
     except OSError as error:
         raise BenchError(f"process {pid} ended while it was measured") from error
+
+
+def spent(pid: int) -> tuple[float, float]:
+    """CPU seconds of a process, and of its ended children; 0, 0: it has ended itself."""
+    try:
+        ended = sum(int(ticks) for ticks in _fields(_PROC / str(pid))[13:15]) / os.sysconf("SC_CLK_TCK")
+        return _cpu_seconds(pid), ended
+    except (OSError, BenchError):
+        return 0.0, 0.0
 
 
 def _pss(pid: int) -> int:

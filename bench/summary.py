@@ -21,6 +21,7 @@ __all__ = [
     "Line",
     "Spread",
     "Target",
+    "mutual_target",
     "ratios",
     "spread",
     "summarise",
@@ -34,6 +35,7 @@ OURS = "sealgate-wsgi"
 
 _REQUEST_AT_MOST = 0.4
 _HANDSHAKE_AT_MOST = 0.9
+_MUTUAL_AT_MOST = 0.9
 _READY_AT_MOST_SECONDS = 2.5
 _ENGINE_AT_MOST = 1.1
 _OWN_HANDSHAKE_AT_MOST = 0.5
@@ -174,6 +176,12 @@ def targets(lines: Sequence[Line]) -> tuple[Target, ...]:
         Target("command to first 200, Sealgate (WSGI)", _READY_AT_MOST_SECONDS, ready, "s"),
         *_engine_targets({line.row: line for line in lines}),
     )
+
+
+def mutual_target(ratios: Sequence[float]) -> Target:
+    """Of handshakes with client certificates; no ratios: not run."""
+    what = "CPU per full handshake with a client certificate, Envoy / nginx, same chain and list"
+    return Target(what, _MUTUAL_AT_MOST, spread(ratios) if ratios else None)
 
 
 def _engine_targets(lines: dict[str, Line]) -> tuple[Target, ...]:

@@ -21,11 +21,16 @@ from pathlib import Path
 
 import pytest
 
+from bench.scale import put
 from sealgate.pki.clients.naming import Asked
 from sealgate.pki.clients.orders import application
+from sealgate.pki.inspect import issuer_key_hash
 from sealgate.pki.keys import generate, spki, to_pem
+from sealgate.pki.state import State
+from sealgate.pki.store import Store
+from sealgate.pki.vault import load_certificates
 from tests.contract.certificates import Shown
-from tests.contract.sites import Site, on
+from tests.contract.sites import Site, every_engine, on, started
 from tests.contract.test_clients import VERSIONS, Session, come_back, session
 from tests.contract.test_own_clients import Kept, Under
 from tests.live.load import Tally, h1_client, h2_client, nothing_was_lost
@@ -202,3 +207,24 @@ def test_every_door_is_shut_within_a_second_and_nobody_else_is_refused(site: Sit
     nothing_was_lost(tally, site.engine, COUNT)
     for name, delays in largest.items():
         assert delays["after_return"] <= (WITHIN if name.startswith("under way") else 0.0), (name, largest)
+
+
+@pytest.mark.long
+@every_engine
+def test_beside_a_hundred_thousand_the_doors_are_shut_within_a_second(which: str) -> None:
+    with ExitStack() as stack:
+        site = started(stack, which, "required")
+        state = State.open(site.served.state, create=False)
+        certificates = load_certificates(state)
+        assert certificates is not None
+        issuer = issuer_key_hash(certificates["clients"])
+        with Store.open(state.store) as store:
+            put(store, site.served.host, issuer, 100_000)
+        shown = issued(site, ["first", "second", "third"])
+        # The first makes the first list of that length.
+        found = [revoked(site, name, shown[name]) for name in shown]
+    for delays in found:
+        for name, (after_given, after_return) in delays.items():
+            assert after_return <= (WITHIN if name.startswith("under way") else 0.0), (name, found)
+            if name == "new" or name.startswith("open"):
+                assert after_given <= WITHIN, (name, found)

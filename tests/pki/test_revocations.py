@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from hashlib import sha256
 
@@ -128,6 +129,37 @@ def test_it_takes_memory_for_what_it_holds_only(table: Revocations) -> None:
     assert os.fstat(table.fd).st_blocks * 512 < 200_000
     assert os.fstat(table.fd).st_size == module._BYTES
     assert MOST >= 4_000_000
+
+
+def test_a_million_take_forty_megabytes_for_all_and_two_microseconds_for_each_question(
+    table: Revocations,
+) -> None:
+    """Memory of all who look, together: the table's pages are shared. CPU time, the best of several."""
+    million = keys(range(1_000_000))
+    table.replace(million)
+    asked, strangers = Revoked(table.fd), keys(range(1_000_000, 1_020_000))
+    assert all(key in asked for key in million[::50])
+    assert os.fstat(table.fd).st_blocks * 512 <= 40_000_000
+    for these in (million[::50], strangers):
+        best = min(_seconds(asked, these) for _ in range(7))
+        assert best / len(these) <= 2e-6, best / len(these)
+
+
+def _seconds(asked: Revoked, these: list[bytes]) -> float:
+    began = time.thread_time()
+    for key in these:
+        key in asked  # noqa: B015 - what is timed is the question
+    return time.thread_time() - began
+
+
+def test_one_more_beside_a_million_is_one_write(table: Revocations) -> None:
+    table.replace(keys(range(1_000_000)))
+    asked, more = Revoked(table.fd), keys(range(1_000_000, 1_000_100))
+    began = time.thread_time()
+    for key in more:
+        table.add([key])
+        assert key in asked
+    assert (time.thread_time() - began) / len(more) <= 1e-3
 
 
 def test_more_than_there_is_room_for_is_refused(table: Revocations, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -198,17 +198,20 @@ class Publication:
 
     def _revoke(self, loaded: Loaded, *, adding: bool = False) -> None:
         """Exactly those on the lists in force, and nobody else; or these too."""
+        now = system_clock()
+        lapsed = frozenset(one.name for one in self._in_force if one.lapsed(now))
+        # A million are not read every 15 seconds. Looked at before it is read: what is written in between is
+        # read again the next time.
+        counting = tuple(one.counts(now) for one in self._fetched)
+        store = _as_it_is(self._state.store)
+        said = (loaded.policy.own_list, store, self._in_force, lapsed, self._fetched, counting)
+        if not adding and said == self._said:
+            return
         own: list[bytes] = []
         if loaded.policy.own_list:
             own = revocation_keys(self._state, system_clock) + membership_keys(self._state, system_clock)
         own += (blocked_key(one.fingerprint) for one in blocked(self._state))
-        now = system_clock()
-        lapsed = frozenset(one.name for one in self._in_force if one.lapsed(now))
-        counting = tuple(one.counts(now) for one in self._fetched)
-        said = (own, self._in_force, lapsed, self._fetched, counting)
-        if not adding and said == self._said:  # a million are not looked through every 15 seconds
-            return
-        self._said = None if adding else said
+        self._said = None
         keys = dict.fromkeys((*own, *map(lapsed_key, lapsed)))
         for one in self._in_force:
             keys |= dict.fromkeys(one.keys())
@@ -221,6 +224,7 @@ class Publication:
             self.revocations.add(keys)
         else:
             self.revocations.replace(keys)
+            self._said = said
         self._tell(lapsed)
 
     def _tell(self, lapsed: frozenset[str]) -> None:
@@ -246,10 +250,13 @@ class Publication:
     def fetched(self, loaded: Loaded, lists: Iterable[Fetched]) -> None:
         """These are the lists that were fetched, and no others."""
         self._fetched = tuple(lists)
+        if loaded.policy.own_list:  # the store may have been made older since the last look
+            self.list(loaded, anew=False)
         self._revoke(loaded)
 
     def released(self, loaded: Loaded) -> None:
         """A hold, or a block, was taken back: who was refused is let in again, and nobody else."""
+        self._said = None
         if loaded.policy.own_list:  # the store may have been made older since the last look
             self.list(loaded, anew=False)
         self._revoke(loaded)

@@ -1,0 +1,51 @@
+"""The table of the revoked follows the store, and the store is not read while it is what it was."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from sealgate._system.clock import Clock
+from sealgate.pki.clients.office import revocation_keys
+from sealgate.pki.clients.register import Blocked, Register
+from sealgate.pki.revocations import Revoked
+from sealgate.pki.server import ensure_server_certificate
+from sealgate.pki.state import State
+from sealgate.pki.store import Store
+from sealgate.policy.identity import blocked_key
+from sealgate.policy.load import loads
+from sealgate.runtime import publication as module
+from sealgate.runtime.publication import Publication
+
+POLICY = '[site]\nnames = ["localhost"]\napp = "apps:app"\n[clients]\nmode = "required"\n'
+
+
+def test_a_store_that_is_what_it_was_is_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = State.open(tmp_path / "state")
+    loaded = loads(POLICY, path=tmp_path / "sealgate.toml", environ={})
+    ensure_server_certificate(state, loaded.policy, lambda: datetime.now(UTC), base=tmp_path)
+    read: list[State] = []
+
+    def counted(state: State, clock: Clock) -> list[bytes]:
+        read.append(state)
+        return revocation_keys(state, clock)
+
+    monkeypatch.setattr(module, "revocation_keys", counted)
+    publication = Publication(state, state.path, lambda _: None)
+    publication.clients(loaded)
+    publication.clients(loaded)
+    known = len(read)
+    for _ in range(5):
+        publication.clients(loaded)
+    assert len(read) == known
+
+    mark = "ab" * 32
+    with state.lock(), Store.open(state.store) as store:
+        Register(store).block(Blocked(mark, datetime.now(UTC), ""))
+    publication.clients(loaded)
+    assert len(read) == known + 1
+    assert blocked_key(mark) in Revoked(publication.revocations.fd)
