@@ -49,3 +49,30 @@ def test_a_store_that_is_what_it_was_is_not_read_again(
     publication.clients(loaded)
     assert len(read) == known + 1
     assert blocked_key(mark) in Revoked(publication.revocations.fd)
+
+
+def test_nor_for_an_order_that_was_carried_out_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = State.open(tmp_path / "state")
+    loaded = loads(POLICY, path=tmp_path / "sealgate.toml", environ={})
+    ensure_server_certificate(state, loaded.policy, lambda: datetime.now(UTC), base=tmp_path)
+    publication = Publication(state, state.path, lambda _: None)
+    table = Revoked(publication.revocations.fd)
+    with state.lock():
+        publication.clients(loaded)
+        publication.clients(loaded)
+        mine, theirs = "aa" * 32, "bb" * 32
+        assert publication.in_step()
+        with Store.open(state.store) as store:
+            Register(store).block(Blocked(mine, datetime.now(UTC), ""))
+        assert not publication.in_step(), "an order that begins now would not keep step"
+        publication.shut((), blocked_key(mine))
+        publication.keep_step()
+        assert publication.in_step()
+        monkeypatch.setattr(module, "revocation_keys", lambda *_: pytest.fail("it is read again"))
+        publication.clients(loaded)
+        assert blocked_key(mine) in table
+        monkeypatch.undo()
+        with Store.open(state.store) as store:
+            Register(store).block(Blocked(theirs, datetime.now(UTC), ""))
+        publication.clients(loaded)
+        assert {blocked_key(mine) in table, blocked_key(theirs) in table} == {True}

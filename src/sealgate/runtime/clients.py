@@ -66,7 +66,8 @@ class Clients:
         """
         standing = self._standing
         async with standing.changing:
-            policy = standing.site.policy
+            policy, publication = standing.site.policy, standing.publication
+            in_step = publication.in_step()
             work = partial(
                 carry_out, order, state=standing.state, policy=policy, clock=system_clock, say=self._say
             )
@@ -90,6 +91,8 @@ class Clients:
                     raise
                 # Last, so that nothing wrong with it keeps a door open; and before the answer.
                 await asyncio.to_thread(standing.publication.publish)
+            if in_step and not {"released", "unblocked"} & answer.keys():
+                publication.keep_step()
             self._note(answer)
         return answer
 

@@ -77,7 +77,7 @@ def answer_of(line: bytes, memory: int, errand: Errand) -> Fetched | Unchanged |
     try:
         told = json.loads(line)
         if "size" in told:
-            body = os.pread(memory, errand.size + 1, 0)
+            body = os.pread(memory, min(os.fstat(memory).st_size, errand.size + 1), 0)
             if told["size"] == len(body) <= errand.size:
                 return Fetched(body, Tag(str(told["etag"])[:1024], str(told["modified"])[:1024]))
             return _ENDED

@@ -31,6 +31,7 @@ from sealgate.pki.lists.judging import Accepted, judge
 from sealgate.pki.lists.schedule import due
 from sealgate.pki.lists.shelf import Place, Shelf
 from sealgate.policy.points import Point, points_of
+from sealgate.policy.quoting import printable
 from sealgate.runtime.fetching import fetched_apart
 from sealgate.runtime.responders import Responders
 from sealgate.runtime.site import Site
@@ -38,8 +39,13 @@ from sealgate.runtime.standing import Standing
 
 __all__ = ["Foreign"]
 
-_LOOK = 0.2
-_AT_ONCE = 4
+_LOOK, _EVERY = 0.2, 1.0
+_AT_ONCE, _OF_ONE = 4, 2
+"""Lists that are fetched at once, of those in force and of the others each; and of them of one authority: a
+publisher that hangs keeps nobody else's list from being had in time."""
+_MOST_ENTRIES = 3_000_000
+"""On all lists that are fetched: the table of the revoked has room for more (``pki/revocations.py``), so that
+nobody's list keeps anybody else from being revoked."""
 _SPREAD = 1 << 32
 
 
@@ -81,6 +87,8 @@ class Foreign:
         )
         self._wanted = asyncio.Event()
         self._busy: dict[bytes, asyncio.Task[None]] = {}
+        self._judging = asyncio.Lock()
+        self._next = 0.0
         self._spread: dict[bytes, float] = {}
         self._told: dict[bytes, str] = {}
 
@@ -156,29 +164,42 @@ class Foreign:
     async def _look(self) -> None:
         if self._wanted.is_set():
             self._wanted.clear()
-            async with self._standing.changing:
-                await self.adopt(self._standing.site)
+            try:
+                async with self._standing.changing:
+                    await self.adopt(self._standing.site)
+            except BaseException:
+                self._wanted.set()
+                raise
         if not self._authorities:
             return
         for der in self._standing.questions():
             self._learn(der)
-        now = system_clock()
-        for place in self._due(now):
-            self._start(place)
-        self._responders.look(time.monotonic())
+        moment = time.monotonic()
+        if moment >= self._next:
+            self._next = moment + _EVERY
+            for place in self._due(system_clock()):
+                self._busy[place.key] = self._start(place)
+        self._responders.look(moment)
         if self._responders.changed:
             self._responders.changed = False
             async with self._standing.changing:
                 await self._publish(self._standing.site)
 
     def _due(self, now: datetime) -> Iterator[Place]:
-        """Those without a list first."""
-        waiting = [one for one in self._shelf.places.values() if one.key not in self._busy]
-        waiting.sort(key=lambda one: (one.key in self._shelf.fetched, one.facts.asked is not None))
-        for one in waiting:
-            spread = self._spread.setdefault(one.key, secrets.randbelow(_SPREAD) / _SPREAD)
-            if len(self._busy) < _AT_ONCE and due(one.facts, now=now, spread=spread) <= now:
+        """Who waits the longest first; lists in force, and those that never were, have their own places."""
+        waiting = [(self._when(one, now), one) for one in self._shelf.places.values()]
+        waiting = [(at, one) for at, one in waiting if at <= now and one.key not in self._busy]
+        under_way = [one for key in self._busy if (one := self._shelf.places.get(key)) is not None]
+        for _, one in sorted(waiting, key=lambda pair: pair[0]):
+            alike = [other for other in under_way if bool(other.file) == bool(one.file)]
+            own = sum(other.authority == one.authority for other in alike)
+            if len(alike) < _AT_ONCE and own < _OF_ONE:
+                under_way.append(one)
                 yield one
+
+    def _when(self, one: Place, now: datetime) -> datetime:
+        spread = self._spread.setdefault(one.key, secrets.randbelow(_SPREAD) / _SPREAD)
+        return due(one.facts, now=now, spread=spread)
 
     def _learn(self, der: bytes) -> None:
         """What a guard asked: anybody's bytes, until an authority's signature is found on them."""
@@ -198,16 +219,18 @@ class Foreign:
                         f"a list of {name} is fetched from {_where(point)}: a client's certificate names it"
                     )
 
-    def _start(self, place: Place) -> None:
+    def _start(self, place: Place, gate: asyncio.Semaphore | None = None) -> asyncio.Task[None]:
         async def task() -> None:
             try:
-                await self.ask(place.key)
-            except SealgateError as error:
-                self._once(place.key, str(error))
+                async with gate or contextlib.nullcontext():
+                    await self.ask(place.key)
+            except Exception as error:  # noqa: BLE001 - the next try must still be made
+                text = str(error) if isinstance(error, SealgateError) else f"{type(error).__name__}: {error}"
+                self._once(place.key, text)
             finally:
                 self._busy.pop(place.key, None)
 
-        self._busy[place.key] = asyncio.create_task(task())
+        return asyncio.create_task(task())
 
     # One list
 
@@ -217,8 +240,10 @@ class Foreign:
         Raises:
             SealgateError: what counts could not be kept.
         """
-        place = self._shelf.places[key]
-        of = self._authorities[place.authority]
+        place = self._shelf.places.get(key)
+        of = self._authorities.get(place.authority) if place else None
+        if place is None or of is None:  # the policy changed meanwhile
+            return False
         problems: list[str] = []
         again: list[timedelta] = []
         self._spread.pop(key, None)
@@ -227,11 +252,11 @@ class Foreign:
                 url, place.tag, allowed=self._standing.site.policy.network.fetch, confine=self._confine
             )
             if isinstance(answer, Failed):
-                problems.append(f"{url}: {answer.said}")
+                problems.append(f"{printable(url)}: {answer.said}")
                 again += [answer.retry_after] if answer.retry_after else []
                 continue
             if problem := await self._judged(place, of, answer):
-                problems.append(f"{url}: {problem}")
+                problems.append(f"{printable(url)}: {problem}")
                 continue
             await self._in_force(key)
             return True
@@ -259,9 +284,13 @@ class Foreign:
             now=system_clock(),
             grace=of.grace,
         )
-        verdict = await asyncio.to_thread(look)
+        async with self._judging:  # one large list in memory is enough
+            verdict = await asyncio.to_thread(look)
         if not isinstance(verdict, Accepted):
             return verdict.said
+        others = sum(len(one) for at, one in self._shelf.fetched.items() if at != place.key)
+        if others + len(verdict.serials) > _MOST_ENTRIES:
+            return f"with its {len(verdict.serials)} entries all lists would have more than {_MOST_ENTRIES}"
         async with self._standing.changing:
             if place.key in self._shelf.places:
                 take = partial(self._shelf.took, place.key, verdict, answer.tag, of.grace, at=system_clock())
@@ -291,16 +320,14 @@ class Foreign:
             `lists`: of each what became of it; `responders`: of each authority how many are known.
         """
         began = time.monotonic()
-        while self._busy:
-            await asyncio.wait(set(self._busy.values()))
-        gate = asyncio.Semaphore(_AT_ONCE)
-
-        async def one(key: bytes) -> None:
-            async with gate:
-                with contextlib.suppress(SealgateError, KeyError):
-                    await self.ask(key)
-
-        await asyncio.gather(*(one(key) for key in list(self._shelf.places)))
+        under_way, gate = set(self._busy.values()), asyncio.Semaphore(2 * _AT_ONCE)
+        if under_way:  # it may have begun before what the caller knows of was published
+            await asyncio.wait(under_way)
+        places = list(self._shelf.places.values())
+        for one in places:
+            if one.key not in self._busy:
+                self._busy[one.key] = self._start(one, gate)
+        await asyncio.gather(*(self._busy[one.key] for one in places if one.key in self._busy))
         responders = await self._responders.refresh()
         async with self._standing.changing:
             await self._publish(self._standing.site)
@@ -344,4 +371,4 @@ def _named(one: _Of) -> Iterator[tuple[bytes, Point]]:
 
 
 def _where(point: Point) -> str:
-    return point.urls[0] if point.urls else "nowhere"
+    return printable(point.urls[0]) if point.urls else "nowhere"

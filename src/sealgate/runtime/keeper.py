@@ -184,7 +184,8 @@ class Keeper:
         certificate = await asyncio.to_thread(publication.materials, loaded)
         publication.compile(loaded, publication.guard, shared=standing.other_user)
         folder = standing.options.folder
-        site = Site(loaded, standing.root, folder, certificate, standing.backend(loaded))
+        backend, long_lists = standing.backend(loaded), publication.long
+        site = Site(loaded, standing.root, folder, certificate, backend, long_lists)
         await self._foreign.adopt(site)
         return site
 

@@ -62,6 +62,7 @@ class Reloading:
         while True:
             await self._standing.authorities_changed.wait()
             self._standing.authorities_changed.clear()
+            lists = self._standing.site.long_lists
             try:
                 await self.reload(self._standing.site.loaded)
             except Exception as error:  # noqa: BLE001 - the next change must still be taken over
@@ -71,6 +72,8 @@ class Reloading:
                 said = text
             else:
                 said = ""
+                if lists != self._standing.site.long_lists:
+                    continue  # said where it was counted
                 self._say("other authorities of clients are in force: their file was changed")
 
     def _refused(self, error: SealgateError) -> None:
@@ -111,7 +114,11 @@ class Reloading:
                 elif loaded.policy.site.app:
                     first = await launch(standing.spec(loaded.policy, draft))
                     site = replace(site, backend=first.interface)
-                site = replace(site, certificate=await asyncio.to_thread(publication.materials, loaded))
+                site = replace(
+                    site,
+                    certificate=await asyncio.to_thread(publication.materials, loaded),
+                    long_lists=publication.long,  # counted with them
+                )
                 if standing.runs_inside:  # its next workers read the file
                     draft.replace(publication.guard)
                 await self._switch(before, site)

@@ -83,7 +83,7 @@ class Renewing:
             await asyncio.to_thread(publication.clients, loaded)
             if publication.trust != trust:
                 await standing.refresh()
-            if publication.others:
+            if publication.others or publication.long != site.long_lists:
                 standing.authorities_changed.set()
             second = certificate.second
             beside = (

@@ -29,6 +29,7 @@ from sealgate.pki.ocsp.kept import Kept, from_json, to_json
 from sealgate.pki.ocsp.points import responders_in
 from sealgate.pki.ocsp.words import Reason
 from sealgate.policy.identity import revocation_key, status_key
+from sealgate.policy.quoting import printable
 from sealgate.runtime.fetching import fetched_apart
 
 __all__ = ["Asked", "Responders"]
@@ -186,7 +187,9 @@ class Responders:
         for url in responders_in(certificate).urls:
             answer = await self._posted(url, question)
             if not isinstance(answer, Fetched):
-                problems.append(f"{url}: {answer.said if isinstance(answer, Failed) else 'no answer'}")
+                problems.append(
+                    f"{printable(url)}: {answer.said if isinstance(answer, Failed) else 'no answer'}"
+                )
                 again += [answer.retry_after] if isinstance(answer, Failed) and answer.retry_after else []
                 continue
             verdict = judge(answer.body, question, before=ask.before, now=system_clock(), grace=of.grace)
@@ -196,7 +199,7 @@ class Responders:
                 self._told.pop(name, None)
                 return
             not_understood |= verdict.reason in _NOT_UNDERSTOOD
-            problems.append(f"{url}: {verdict.said}")
+            problems.append(f"{printable(url)}: {verdict.said}")
         said = "; ".join(problems) or "it names nobody who could be asked"
         self._failed(name, of, ask, said, max(again, default=None), not_understood=not_understood)
 

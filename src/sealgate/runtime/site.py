@@ -36,6 +36,8 @@ class Site:
         folder: where the app's module is looked for.
         certificate: the live certificate.
         backend: what the app turned out to be.
+        long_lists: so many are revoked that the engine is given no list where a guard stands behind it
+            (``publication.LONG``).
     """
 
     loaded: Loaded
@@ -43,6 +45,7 @@ class Site:
     folder: Path
     certificate: LiveCertificate
     backend: Backend = "upstream"
+    long_lists: bool = False
 
     @property
     def policy(self) -> Policy:
@@ -72,7 +75,7 @@ class Site:
             certificate_folder=str(Path(self._inside(chain)).parent),
             trust="live/clients/trust.pem",
             trust_folder="live/clients",
-            lists=_lists(self.policy),
+            lists="" if self.long_lists and self.policy.site.app else _lists(self.policy),
             system_trust=system_trust() if self.policy.site.upstream.startswith("https:") else "",
             concurrency=min(_cores(), 16),
             memory=max(_LEAST_MEMORY, memory_limit() // 2),

@@ -84,6 +84,9 @@ class Fetched:
     until: datetime
     packed: bytes
 
+    def __len__(self) -> int:
+        return len(self.packed) // _KEY
+
     def keys(self) -> Iterable[bytes]:
         """Of everyone on it."""
         packed = self.packed
@@ -159,7 +162,7 @@ class Shelf:
             return one
         reason = verdict.said if isinstance(verdict, Refused) else "it is by another key"
         say(f"a list of {one.authority} counts no more: {reason}; it is fetched anew")
-        return replace(one, file="", tag=Tag(), before=None, facts=Facts())
+        return replace(one, file="", tag=Tag(), facts=Facts())  # no older one comes in by that
 
     def learn(self, authority: str, issuer: bytes, point: Point) -> bool:
         """That there is such a place; False: it was known, or there are too many of the authority."""
