@@ -105,6 +105,11 @@ AGAIN = {
     ("test_an_open_connection_of_a_revoked_client_gets_no_further_answer", "optional"),
     ("test_an_exchange_of_a_revoked_client_that_is_under_way_is_ended", "required"),
     ("test_renewals_where_clients_show_certificates", "optional"),
+    ("test_other_methods", "required"),
+    ("test_neither_a_range_nor_a_condition_makes_another_answer", "required"),
+    ("test_who_was_revoked_is_on_it_when_the_command_returns", "required"),
+    ("test_no_other_spelling_and_no_other_file", "required"),
+    ("test_beside_it_names_are_proven", "required"),
 }
 """Each engine is asked the same in `make test` with another policy, or something that says nearly as much."""
 
@@ -176,6 +181,14 @@ def on(*policies: str) -> pytest.MarkDecorator:
 
 every_engine = pytest.mark.parametrize("which", everyone())
 """For tests that start servers of their own."""
+
+
+def at_least(*engines: str) -> pytest.MarkDecorator:
+    """As `every_engine`, for what is our own work; those that are not named are asked in `make test-long`."""
+    cases = [
+        pytest.param(which, marks=() if which in engines else pytest.mark.long) for which in engine_ids()
+    ]
+    return pytest.mark.parametrize("which", cases)
 
 
 class Pool:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.calls import sealgate
 from tests.contract.certificates import Shown
-from tests.contract.sites import Site, every_engine, started
+from tests.contract.sites import Site, at_least, every_engine, started
 from tests.contract.test_clients import refused
 from tests.contract.test_own_clients import added, client, fingerprints, kept
 from tests.contract.test_revocation import Partners, answered, authority_of
@@ -98,7 +98,7 @@ def test_each_client_is_judged_by_its_own_authority(stack: ExitStack, which: str
     assert groups_of(site, gus) == {("guests",)}
 
 
-@every_engine
+@at_least("envoy", "uvicorn")
 def test_a_list_that_lapses_shuts_out_its_own_clients_alone(
     stack: ExitStack, which: str, tmp_path: Path
 ) -> None:
@@ -173,7 +173,7 @@ def test_cross_signed_and_re_keyed_authorities(stack: ExitStack, which: str, tmp
     ]
 
 
-@every_engine
+@at_least("envoy", "gunicorn")
 def test_another_authority_in_the_same_file_counts_without_a_word(
     stack: ExitStack, which: str, tmp_path: Path
 ) -> None:

@@ -20,7 +20,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 from tests._system.publishing import Call, Publisher, publishing
 from tests.cli.calls import sealgate
 from tests.contract.certificates import Shown
-from tests.contract.sites import Site, environment, every_engine, everyone, started
+from tests.contract.sites import Site, at_least, environment, started
 from tests.contract.test_own_clients import Kept, kept
 from tests.contract.test_revocation import Partners, answered, authority_of
 from tests.live.served import APPS, READY, loopback, start_process
@@ -117,7 +117,7 @@ def entry(name: str, by: Partners, **further: Any) -> dict[str, Any]:
     return {"name": name, "file": str(by.folder / "partners.pem"), **further}
 
 
-@every_engine
+@at_least("envoy", "apache", "uvicorn")
 def test_by_the_points_in_certificates(
     stack: ExitStack, publisher: Publisher, which: str, tmp_path: Path
 ) -> None:
@@ -157,9 +157,7 @@ def test_by_the_points_in_certificates(
     assert [asked(stack, site, shown)[0] for shown in (bob, ann, gus)] == [200, 403, 200], "from the shelf"
 
 
-@pytest.mark.parametrize(
-    "which", [pytest.param(one, marks=[] if one == "envoy" else pytest.mark.long) for one in everyone()]
-)
+@at_least("envoy")
 def test_by_one_address_and_to_its_end(
     stack: ExitStack, publisher: Publisher, which: str, tmp_path: Path
 ) -> None:

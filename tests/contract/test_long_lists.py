@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-import pytest
-
 from bench.scale import put
 from sealgate.pki.inspect import issuer_key_hash
 from sealgate.pki.state import State
 from sealgate.pki.store import Store
 from sealgate.pki.vault import load_certificates
 from sealgate.runtime.publication import LONG
-from tests.contract.sites import Site, everyone, started
+from tests.contract.sites import Site, at_least, started
 from tests.contract.test_clients import refused
 from tests.contract.test_own_clients import added, client, fingerprints, kept
 from tests.contract.test_revocation import answered
@@ -26,10 +24,7 @@ def fill(site: Site, number: int) -> None:
         put(store, site.served.host, issuer_key_hash(certificates["clients"]), number)
 
 
-@pytest.mark.parametrize(
-    "which",
-    [pytest.param(one, marks=[] if one in {"envoy", "uvicorn"} else pytest.mark.long) for one in everyone()],
-)
+@at_least("envoy", "uvicorn")
 def test_the_engine_is_given_no_long_list_and_nobody_comes_in_by_that(which: str) -> None:
     with ExitStack() as stack:
         site = started(stack, which, "required")

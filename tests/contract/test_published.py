@@ -18,7 +18,7 @@ from sealgate.engines.challenges import PATH as CHALLENGE
 from sealgate.engines.published import FILE, FOLDER, PATH
 from sealgate.pki.crl import der_of
 from tests.cli.calls import sealgate
-from tests.contract.sites import APPS, Site, engine_of, environment, every_engine, on
+from tests.contract.sites import APPS, Site, at_least, engine_of, environment, on
 from tests.contract.test_challenges import TEXT, TOKEN, answered
 from tests.contract.test_own_clients import added, client
 from tests.live.served import Served, serve
@@ -291,7 +291,7 @@ def test_who_began_with_a_list_gets_that_one_whole(site: Site) -> None:
         assert answer.body == old
 
 
-@every_engine
+@at_least("envoy", "uvicorn")
 def test_reloads_and_restarts_keep_it_right(which: str, tmp_path: Path) -> None:
     """Off and on again; a reload that is undone; another start."""
     name = engine_of(which)

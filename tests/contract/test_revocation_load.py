@@ -30,7 +30,7 @@ from sealgate.pki.state import State
 from sealgate.pki.store import Store
 from sealgate.pki.vault import load_certificates
 from tests.contract.certificates import Shown
-from tests.contract.sites import Site, every_engine, on, started
+from tests.contract.sites import Site, on, started
 from tests.contract.test_clients import VERSIONS, Session, come_back, session
 from tests.contract.test_own_clients import Kept, Under
 from tests.live.load import Tally, h1_client, h2_client, nothing_was_lost
@@ -210,7 +210,7 @@ def test_every_door_is_shut_within_a_second_and_nobody_else_is_refused(site: Sit
 
 
 @pytest.mark.long
-@every_engine
+@pytest.mark.parametrize("which", ["envoy", "nginx", "uvicorn"])
 def test_beside_a_hundred_thousand_the_doors_are_shut_within_a_second(which: str) -> None:
     with ExitStack() as stack:
         site = started(stack, which, "required")

@@ -23,6 +23,7 @@ STABLE = {
     "body-too-large": 413,
     "client-certificate-refused": 403,
     "client-status-unknown": 503,
+    "list-unknown": 404,
     "headers-too-large": 431,
     "http-version-unsupported": 426,
     "internal-error": 500,
