@@ -128,3 +128,11 @@ def test_it_is_asked_once_a_second() -> None:
         asking.ask(other)
     assert heard.asked == [one.der, other.der]
     assert x509.load_der_x509_certificate(heard.asked[0]).serial_number == one.serial
+
+
+def test_an_authority_is_no_client() -> None:
+    """A list of users says nothing of it, and vouches for all who name its point."""
+    other = make("other", ROOT, ca=True, further=[points((A,))])
+    found = read_certificate(other.certificate.public_bytes(Encoding.DER), Issuers([authority(ROOT)]))
+    assert isinstance(found, Certificate)
+    assert refusal(found, {KEY_A}) is UNLISTED

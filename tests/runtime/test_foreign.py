@@ -14,7 +14,7 @@ from sealgate.pki.lists.shelf import Place
 from sealgate.policy.points import Point
 from sealgate.runtime.foreign import Foreign
 
-NOW = datetime(2026, 11, 1, tzinfo=UTC)
+NOW = datetime.now(UTC)
 
 
 def foreign(tmp_path: Path, *places: Place) -> Any:
@@ -49,3 +49,21 @@ def test_each_authority_and_each_kind_has_places_of_its_own(tmp_path: Path) -> N
     assert {one.authority for one in found} == {"hangs", "new", "kept"}
     kept = [one for one in found if one.authority == "kept"]
     assert kept == [others[2], others[1]], "who waits the longest first"
+
+
+def test_one_that_raises_is_not_asked_again_at_once(tmp_path: Path) -> None:
+    one, said = place("odd", 1), list[str]()
+
+    async def look() -> list[Place]:
+        made = foreign(tmp_path, one)
+        made._say = said.append
+
+        async def ask(_: bytes) -> bool:
+            raise TypeError("odd")
+
+        made.ask = ask
+        await made._start(one)
+        return list(made._due(NOW + timedelta(seconds=30)))
+
+    assert asyncio.run(look()) == []
+    assert said == ["TypeError: odd"]

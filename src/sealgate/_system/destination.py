@@ -40,6 +40,7 @@ _ELSEWHERE = tuple(
     ipaddress.ip_network(text)
     for text in (
         "192.0.0.0/24",  # RFC 6890: protocol assignments
+        "168.63.129.16/32",  # Azure's own services, at an address of the whole internet
         "192.88.99.0/24",  # RFC 7526: relays of 6to4
         "2001::/23",  # RFC 2928: Teredo, ORCHID, benchmarks
         "2001:db8::/32",

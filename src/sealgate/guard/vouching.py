@@ -33,6 +33,8 @@ def vouchers(
     """
     if not authority.fetched:
         return None
+    if _is_authority(certificate):  # lists for clients say nothing of authorities (RFC 5280 §5.2.5)
+        return ()
     if authority.fetched != "auto":
         return (listed_key(issuer_key, Point.at(authority.fetched).mark),)
     points = points_of(certificate)
@@ -43,6 +45,13 @@ def vouchers(
     if authority.ocsp and responders_of(certificate):
         return (status_key(issuer_key, certificate.serial_number),)
     return ()
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
 
 
 def _is_unrevocable(certificate: x509.Certificate) -> bool:

@@ -33,6 +33,7 @@ from sealgate.pki.lists import (
     same_key,
     until_of,
 )
+from sealgate.pki.lists.schedule import extended
 from sealgate.pki.live import parse_chain
 from sealgate.pki.state import State
 from sealgate.pki.store import Store
@@ -298,7 +299,7 @@ def _in_force(state: State, one: Trusted) -> InForce:
     until = until_of(lists, one.anchors)
     grace = timedelta(seconds=one.authority.grace)
     keys = b"".join(revocation_keys(lists, one.anchors))
-    return InForce(one.name, None if until is None else until + grace, keys)
+    return InForce(one.name, None if until is None else extended(until, grace), keys)
 
 
 def _place(state: State, name: str) -> Path:

@@ -10,6 +10,7 @@ some reasons only, or whose lists somebody else signs (cRLIssuer), leads to list
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -22,6 +23,7 @@ __all__ = ["LeftOut", "Point", "Points", "Why", "points_of", "responders_of"]
 _MOST = 8
 """Points of a certificate, and addresses of a point: who is verified may still be odd."""
 _LONGEST = 2048
+_VISIBLE = re.compile(r"[!-~]+", re.ASCII)  # RFC 3986 §2: what is anything else is no address
 
 
 class Why(enum.StrEnum):
@@ -100,6 +102,9 @@ def points_of(certificate: x509.Certificate) -> Points:
             left_out.append(LeftOut(why, ""))
             continue
         names = tuple(each.full_name or ())
+        if len(names) > 2 * _MOST:
+            left_out.append(LeftOut(Why.MANY, ""))
+            continue
         passed = list(_passed_over(names))
         left_out += passed
         if urls := _urls(names):
@@ -144,4 +149,6 @@ def _why_not(name: x509.GeneralName) -> Why | None:
         return Why.DIRECTORY
     if not name.value.lower().startswith(("http://", "https://")):  # RFC 3986 §3.1: in any case
         return Why.SCHEME
+    if not _VISIBLE.fullmatch(name.value):
+        return Why.DAMAGED
     return Why.LONG if len(name.value) > _LONGEST else None

@@ -23,13 +23,14 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from sealgate._system.clock import system_clock
-from sealgate._system.fetch import Failed, Fetched, Unchanged
+from sealgate._system.fetch import Failed, Fetched, Tag, Unchanged
 from sealgate.errors import SealgateError
 from sealgate.pki.client_trust import Trusted, standing_authorities
 from sealgate.pki.inspect import issuer_key_hash
 from sealgate.pki.lists.judging import Accepted, judge
 from sealgate.pki.lists.schedule import due
 from sealgate.pki.lists.shelf import Place, Shelf
+from sealgate.policy.identity import listed_key
 from sealgate.policy.points import Point, points_of
 from sealgate.policy.quoting import printable
 from sealgate.runtime.fetching import fetched_apart
@@ -46,6 +47,10 @@ publisher that hangs keeps nobody else's list from being had in time."""
 _MOST_ENTRIES = 3_000_000
 """On all lists that are fetched: the table of the revoked has room for more (``pki/revocations.py``), so that
 nobody's list keeps anybody else from being revoked."""
+_LONGEST = 120.0
+"""Seconds after which no further address of a list is tried in one go."""
+_QUESTIONS = 64
+_FULL = 15.0
 _SPREAD = 1 << 32
 
 
@@ -88,7 +93,7 @@ class Foreign:
         self._wanted = asyncio.Event()
         self._busy: dict[bytes, asyncio.Task[None]] = {}
         self._judging = asyncio.Lock()
-        self._next = 0.0
+        self._next = self._whole = 0.0
         self._spread: dict[bytes, float] = {}
         self._told: dict[bytes, str] = {}
 
@@ -172,7 +177,7 @@ class Foreign:
                 raise
         if not self._authorities:
             return
-        for der in self._standing.questions():
+        for der in self._standing.questions()[:_QUESTIONS]:
             self._learn(der)
         moment = time.monotonic()
         if moment >= self._next:
@@ -180,8 +185,11 @@ class Foreign:
             for place in self._due(system_clock()):
                 self._busy[place.key] = self._start(place)
         self._responders.look(moment)
-        if self._responders.changed:
-            self._responders.changed = False
+        if added := self._responders.added:  # at once: the whole table costs a second beside a million
+            self._responders.added = []
+            self._standing.publication.shut((), *added)
+        if self._responders.changed and moment >= self._whole:
+            self._responders.changed, self._whole = False, moment + _FULL
             async with self._standing.changing:
                 await self._publish(self._standing.site)
 
@@ -205,19 +213,22 @@ class Foreign:
         """What a guard asked: anybody's bytes, until an authority's signature is found on them."""
         try:
             certificate = x509.load_der_x509_certificate(der)
-            points = points_of(certificate)
+            for name, one in self._authorities.items():
+                if not one.trusted.authority.url and (issuer := one.issuer_of(certificate)) is not None:
+                    self._named(name, issuer, certificate, der)
         except Exception:  # noqa: BLE001 - hostile bytes; whatever the parser says of them
             return
-        for name, one in self._authorities.items():
-            if one.trusted.authority.url or (issuer := one.issuer_of(certificate)) is None:
-                continue
-            if not (points.usable or points.left_out):
-                self._responders.learn(name, issuer, certificate, der)
-            for point in points.usable:
-                if self._shelf.learn(name, issuer, point):
-                    self._say(
-                        f"a list of {name} is fetched from {_where(point)}: a client's certificate names it"
-                    )
+
+    def _named(self, name: str, issuer: bytes, certificate: x509.Certificate, der: bytes) -> None:
+        """What a certificate names, which this issuer signed."""
+        points = points_of(certificate)
+        if not (points.usable or points.left_out):
+            self._responders.learn(name, issuer, certificate, der)
+        for point in points.usable:
+            if self._shelf.learn(name, issuer, point):
+                self._say(f"a list of {name} is fetched: a client's certificate names {_where(point)}")
+            elif listed_key(issuer, point.mark) not in self._shelf.places:
+                self._once(name.encode(), f"{name} has too many lists: {_where(point)} is not asked")
 
     def _start(self, place: Place, gate: asyncio.Semaphore | None = None) -> asyncio.Task[None]:
         async def task() -> None:
@@ -227,6 +238,8 @@ class Foreign:
             except Exception as error:  # noqa: BLE001 - the next try must still be made
                 text = str(error) if isinstance(error, SealgateError) else f"{type(error).__name__}: {error}"
                 self._once(place.key, text)
+                if place.key in self._shelf.places:  # else it were due again at once
+                    self._shelf.failed(place.key, text, at=system_clock())
             finally:
                 self._busy.pop(place.key, None)
 
@@ -241,70 +254,83 @@ class Foreign:
             SealgateError: what counts could not be kept.
         """
         place = self._shelf.places.get(key)
-        of = self._authorities.get(place.authority) if place else None
-        if place is None or of is None:  # the policy changed meanwhile
+        if place is None:  # the policy changed meanwhile
             return False
         problems: list[str] = []
         again: list[timedelta] = []
         self._spread.pop(key, None)
-        for url in place.point.urls:
-            answer = await fetched_apart(
-                url, place.tag, allowed=self._standing.site.policy.network.fetch, confine=self._confine
-            )
+        end = time.monotonic() + _LONGEST
+        for number, url in enumerate(place.point.urls):
+            if time.monotonic() > end:
+                problems.append("there is no more time for further addresses")
+                break
+            # Of a list that is not in force nothing is kept that could be called unchanged.
+            tag = place.tag if number == 0 and key in self._shelf.fetched else Tag()
+            allowed = self._standing.site.policy.network.fetch
+            answer = await fetched_apart(url, tag, allowed=allowed, confine=self._confine)
             if isinstance(answer, Failed):
-                problems.append(f"{printable(url)}: {answer.said}")
+                problem = answer.said
                 again += [answer.retry_after] if answer.retry_after else []
-                continue
-            if problem := await self._judged(place, of, answer):
-                problems.append(f"{printable(url)}: {problem}")
-                continue
-            await self._in_force(key)
-            return True
+            else:
+                problem = await self._judged(place, answer, first=number == 0)
+            if not problem:
+                return True
+            problems.append(f"{printable(url)}: {problem}")
+        said = "; ".join(problems) or "it has no address that could be asked"
         async with self._standing.changing:
             if key in self._shelf.places:
-                said = "; ".join(problems) or "it has no address that could be asked"
                 self._shelf.failed(key, said, at=system_clock(), retry_after=max(again, default=None))
                 await asyncio.to_thread(self._shelf.keep)
-        self._once(key, f"a list of {place.authority} could not be had: {'; '.join(problems)}")
+        self._once(key, f"a list of {place.authority} could not be had: {said}")
         return False
 
-    async def _judged(self, place: Place, of: _Of, answer: Fetched | Unchanged) -> str:
-        """Taken over; else why not."""
-        if isinstance(answer, Unchanged):
-            async with self._standing.changing:
-                if place.key in self._shelf.places:
-                    self._shelf.unchanged(place.key, at=system_clock())
-            return ""
-        look = partial(
-            judge,
-            answer.body,
-            [anchor for anchor, key in zip(of.trusted.anchors, of.keys, strict=True) if key == place.issuer],
-            point=place.point,
-            before=place.before,
-            now=system_clock(),
-            grace=of.grace,
-        )
-        async with self._judging:  # one large list in memory is enough
-            verdict = await asyncio.to_thread(look)
-        if not isinstance(verdict, Accepted):
-            return verdict.said
-        others = sum(len(one) for at, one in self._shelf.fetched.items() if at != place.key)
-        if others + len(verdict.serials) > _MOST_ENTRIES:
-            return f"with its {len(verdict.serials)} entries all lists would have more than {_MOST_ENTRIES}"
-        async with self._standing.changing:
-            if place.key in self._shelf.places:
-                take = partial(self._shelf.took, place.key, verdict, answer.tag, of.grace, at=system_clock())
-                await asyncio.to_thread(take)
-        return ""
+    async def _judged(self, place: Place, answer: Fetched | Unchanged, *, first: bool) -> str:
+        """In force; else why not. ``first``: it is the first address's, whose tag counts the next time."""
+        of = self._authorities.get(place.authority)
+        if of is None:
+            return "its authority counts no more"
+        verdict: Accepted | None = None
+        if isinstance(answer, Fetched):
+            anchors = zip(of.trusted.anchors, of.keys, strict=True)
+            look = partial(
+                judge,
+                answer.body,
+                [anchor for anchor, key in anchors if key == place.issuer],
+                point=place.point,
+                before=place.before,
+                now=system_clock(),
+                grace=of.grace,
+            )
+            async with self._judging:  # one large list in memory is enough
+                found = await asyncio.to_thread(look)
+            if not isinstance(found, Accepted):
+                return found.said
+            verdict = found
+        async with self._standing.changing:  # in one go: whoever changes the policy sees all of it or nothing
+            tag = answer.tag if isinstance(answer, Fetched) and first else Tag()
+            return await self._taken(place.key, verdict, tag)
 
-    async def _in_force(self, key: bytes) -> None:
-        async with self._standing.changing:
-            if key not in self._shelf.places:  # the policy changed meanwhile
-                return
-            await asyncio.to_thread(self._shelf.keep)
-            await self._publish(self._standing.site)
+    async def _taken(self, key: bytes, verdict: Accepted | None, tag: Tag) -> str:
+        shelf = self._shelf
+        place = shelf.places.get(key)
+        of = self._authorities.get(place.authority) if place else None
+        if place is None or of is None:
+            return "its authority counts no more"
+        if verdict is None:
+            shelf.unchanged(key, at=system_clock())
+        elif shelf.is_older(key, verdict):
+            return "it is older than the list before"
+        else:
+            others = sum(len(one) for at, one in shelf.fetched.items() if at != key)
+            if others + len(verdict.serials) > _MOST_ENTRIES:
+                return f"with its {len(verdict.serials)} entries all have more than {_MOST_ENTRIES}"
+            take = partial(shelf.took, key, verdict, tag, of.grace, at=system_clock())
+            await asyncio.to_thread(take)
+        await asyncio.to_thread(shelf.keep)
+        await self._publish(self._standing.site)
         if self._told.pop(key, ""):
-            self._say(f"a list of {self._shelf.places[key].authority} is in force again")
+            self._say(f"a list of {place.authority} is in force again")
+        return ""
 
     def _once(self, key: bytes, line: str) -> None:
         if self._told.get(key) != line:

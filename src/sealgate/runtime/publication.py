@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+import itertools
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -232,9 +233,19 @@ class Publication:
         if adding:
             self.revocations.add(keys)
         else:
-            self.revocations.replace(keys)
+            self._replace(keys, own)
             self._said = said
         self._tell(lapsed)
+
+    def _replace(self, keys: Collection[bytes], own: Collection[bytes]) -> None:
+        """Nobody's lists keep others' revocations from counting: where all have no room, those fetched go."""
+        try:
+            self.revocations.replace(keys)
+        except ValueError as error:
+            self._say(f"clients whose lists are fetched get 503: {error}; shorten lists, or their life")
+            lists = itertools.chain.from_iterable(one.keys() for one in self._in_force)
+            lapsed = map(lapsed_key, (one.name for one in self._in_force if one.lapsed(system_clock())))
+            self.revocations.replace(dict.fromkeys((*own, *lapsed, *lists)))
 
     def _count(self, loaded: Loaded, revoked: int) -> None:
         """Are the lists that an engine would be given long ones?"""

@@ -21,6 +21,7 @@ from sealgate._system.clock import system_clock
 from sealgate._system.fetch import Failed, Fetched, Posted, Tag, Unchanged
 from sealgate._system.files import private_directory, write_atomic
 from sealgate.errors import SealgateError
+from sealgate.pki.lists.schedule import extended
 from sealgate.pki.lists.shelf import Fetched as InForce
 from sealgate.pki.ocsp.asking import CONTENT_TYPE, Digest, Question, Unaskable, question_of
 from sealgate.pki.ocsp.cache import Ask, Bounds, Cache, Key
@@ -89,6 +90,7 @@ class Responders:
         self._next = self._write_at = 0.0
         self._unwritten = False
         self.changed = False
+        self.added: list[bytes] = []
 
     def adopt(self, authorities: Mapping[str, tuple[Mapping[bytes, x509.Certificate], timedelta]]) -> None:
         """These are asked about from now on, and no others; what was kept of them counts. Blocking."""
@@ -98,8 +100,14 @@ class Responders:
             for name, (issuers, grace) in authorities.items()
         }
         kept = [*self._held(), *self._read()] if asked else []
+        for name, before in self._asked.items():
+            of = asked.get(name)
+            if of is not None and (of.issuers.keys(), of.grace) == (before.issuers.keys(), before.grace):
+                asked[name] = before  # what is under way comes to it, and nothing is put off
         for one in kept:
             of = asked.get(one.authority)
+            if of is self._asked.get(one.authority):
+                continue
             if of is not None and one.answer.issuer in of.issuers:
                 key = Key(one.answer.issuer, one.answer.serial)
                 of.leaves[key] = one.der
@@ -112,7 +120,8 @@ class Responders:
         if of is not None:
             key = Key(issuer, certificate.serial_number)
             of.cache.look(key, now=system_clock())
-            of.leaves.setdefault(key, der)
+            if key in of.cache:
+                of.leaves.setdefault(key, der)
 
     def look(self, moment: float) -> None:
         """Ask what is due; called again and again. ``moment``: of a clock that never goes back, seconds."""
@@ -135,7 +144,7 @@ class Responders:
             for answer, _ in of.cache.held():
                 key = status_key(answer.issuer, answer.serial)
                 if answer.state is State.GOOD:
-                    yield InForce(name, key, answer.until + of.grace, b"")
+                    yield InForce(name, key, extended(answer.until, of.grace), b"")
                 elif answer.state is State.REVOKED:
                     yield InForce(name, b"", _NEVER, revocation_key(answer.issuer, answer.serial))
                 else:
@@ -174,6 +183,12 @@ class Responders:
         task.add_done_callback(self._tasks.discard)
 
     async def _ask(self, name: str, of: Asked, ask: Ask) -> None:
+        try:
+            await self._asked_of(name, of, ask)
+        except Exception as error:  # noqa: BLE001 - the next try must still be made
+            self._failed(name, of, ask, type(error).__name__)
+
+    async def _asked_of(self, name: str, of: Asked, ask: Ask) -> None:
         problems: list[str] = []
         again: list[timedelta] = []
         not_understood = False
@@ -196,6 +211,10 @@ class Responders:
             if isinstance(verdict, Accepted):
                 of.cache.took(verdict, now=system_clock(), spread=_chance())
                 self.changed = self._unwritten = True
+                if verdict.state is State.GOOD:
+                    self.added.append(status_key(verdict.issuer, verdict.serial))
+                elif verdict.state is State.REVOKED:
+                    self.added.append(revocation_key(verdict.issuer, verdict.serial))
                 self._told.pop(name, None)
                 return
             not_understood |= verdict.reason in _NOT_UNDERSTOOD
@@ -234,8 +253,7 @@ class Responders:
     def _tidy(of: Asked) -> None:
         """Certificates that the cache has forgotten."""
         if len(of.leaves) > 2 * sum(of.cache.counts) + 64:
-            named = {key for key, _ in of.cache.standings(now=system_clock())}
-            of.leaves = {key: der for key, der in of.leaves.items() if key in named}
+            of.leaves = {key: der for key, der in of.leaves.items() if key in of.cache}
 
     # Keeping
 

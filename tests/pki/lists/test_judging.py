@@ -258,3 +258,12 @@ def test_edwards_curves() -> None:
         .sign(key, None)
     )
     assert accepted(crl.public_bytes(Encoding.DER), made).number is None
+
+
+def test_whatever_the_parser_makes_of_it_it_is_a_refusal() -> None:
+    """An issuer's name of a type that no name has: the library raises TypeError when it is read."""
+    good = published(ROOT)
+    at = good.index(b"root")
+    odd = good[: at - 2] + b"\x03" + good[at - 1 : at] + b"\0" + good[at + 1 :]
+    found = judge(odd, [ROOT.certificate], point=None, before=None, now=NOW)
+    assert isinstance(found, Refused)

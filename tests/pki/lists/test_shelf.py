@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
@@ -131,3 +131,56 @@ def test_there_are_not_too_many() -> None:
     assert not shelf.learn("others", ISSUER, Point.at("http://a.example/others")), "it is known"
     shelf.forget(lambda one: one.authority == "others")
     assert len(shelf.places) == 1
+
+
+# What strangers and odd times do
+
+
+def test_an_end_that_is_as_far_as_dates_go_has_a_grace_too(tmp_path: Path) -> None:
+    last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    shelf = Shelf(tmp_path)
+    assert shelf.learn("them", ISSUER, POINT)
+    shelf.took(KEY, judged(published(ROOT, until=last)), Tag(), timedelta(days=7), at=NOW)
+    shelf.keep()
+    again, said = Shelf(tmp_path), list[str]()
+    again.load({"them": ([ROOT.certificate], timedelta(days=7))}, now=NOW, say=said.append)
+    assert [one.counts(NOW) for one in again.fetched.values()] == [True], said
+
+
+def test_a_clock_that_is_behind_forgets_no_number(tmp_path: Path) -> None:
+    kept(tmp_path, published(ROOT, 7, number=6))
+    early, said = loaded(tmp_path, now=NOW - 30 * DAY)
+    assert not early.fetched
+    assert "clock" in said
+    early.failed(KEY, "no answer", at=NOW - 30 * DAY)
+    early.keep()
+    right, _ = loaded(tmp_path)
+    assert [one.counts(NOW) for one in right.fetched.values()] == [True]
+    (place,) = right.places.values()
+    assert place.before is not None
+    assert place.before.number == 6
+
+
+def test_a_file_that_is_damaged_brings_no_older_list_in(tmp_path: Path) -> None:
+    kept(tmp_path, published(ROOT, 7, number=6))
+    (path,) = tmp_path.glob("*.crl")
+    path.write_bytes(b"garbage")
+    shelf, _ = loaded(tmp_path)
+    assert shelf.is_older(KEY, judged(published(ROOT, number=5)))
+    assert not shelf.is_older(KEY, judged(published(ROOT, number=6)))
+
+
+def test_of_two_on_their_way_the_newer_stays(tmp_path: Path) -> None:
+    shelf = kept(tmp_path, published(ROOT, 7, number=6))
+    for older in (published(ROOT, number=5), published(ROOT, number=None)):
+        assert shelf.is_older(KEY, judged(older))
+    late = judged(published(ROOT, number=9, last=NOW - 3 * DAY))
+    assert shelf.is_older(KEY, late), "a higher number of an earlier date"
+
+
+def test_the_index_of_one_authority_can_be_read_by_all() -> None:
+    shelf, other = Shelf(Path("nowhere")), "x" * 2000
+    learned = [shelf.learn("them", ISSUER, Point.at(f"http://a.example/{n}/{other}")) for n in range(100)]
+    assert 0 < sum(learned) < 40
+    shelf.failed(next(iter(shelf.places)), "y" * 5000, at=NOW)
+    assert max(len(one.problem) for one in shelf.places.values()) == 300

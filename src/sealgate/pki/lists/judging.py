@@ -154,6 +154,8 @@ def judge(
         return _judged(data, issuers, point, before, now, grace)
     except _Refusal as refusal:
         return refusal.refused
+    except Exception:  # noqa: BLE001 - hostile bytes; whatever the parser says of them, they are no list
+        return Refused(Reason.UNREADABLE, "no revocation list")
 
 
 def _judged(

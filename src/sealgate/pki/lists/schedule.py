@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-__all__ = ["LEAST", "MOST", "Facts", "Standing", "due", "failed", "standing", "took"]
+__all__ = ["LEAST", "MOST", "Facts", "Standing", "due", "extended", "failed", "standing", "took"]
 
 LEAST = timedelta(minutes=1)
 """Never again within it, whatever else holds."""
@@ -97,6 +97,14 @@ def due(facts: Facts, *, now: datetime, spread: float) -> datetime:
 def _after_failure(failures: int, left: timedelta) -> timedelta:
     most = min(_PATIENT, max(left / 4, LEAST)) if left else _PRESSED
     return min(LEAST * (1 << min(failures - 1, 10)), most)
+
+
+def extended(until: datetime, grace: timedelta) -> datetime:
+    """The end of the grace; of an end that is as far as dates go, that end."""
+    try:
+        return until + grace
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def standing(next_update: datetime | None, *, grace: timedelta, now: datetime) -> Standing:

@@ -22,7 +22,7 @@ from cryptography import x509
 from sealgate._system.conditional import Tag
 from sealgate._system.files import private_directory, write_atomic
 from sealgate.pki.lists.judging import Accepted, Before, Kind, Reason, Refused, judge
-from sealgate.pki.lists.schedule import Facts, failed, took
+from sealgate.pki.lists.schedule import Facts, extended, failed, took
 from sealgate.policy.identity import listed_key
 from sealgate.policy.points import Point
 
@@ -34,6 +34,9 @@ INDEX = "index.json"
 _LARGEST = 16 * 1024 * 1024
 _SCHEMA = 1
 _KEY = 16  # bytes: revocation_key
+_LONGEST_SAID = 300
+_ADDRESSES = 64 * 1024
+"""Characters of all addresses of one authority: the index of 64 authorities can be read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,11 @@ class Shelf:
         for one in list(self.places.values()):
             anchors, grace = issuers[one.authority]
             if one.file:
-                self.places[one.key] = self._judged_again(one, anchors, grace, now, say)
+                try:
+                    self.places[one.key] = self._judged_again(one, anchors, grace, now, say)
+                except Exception as error:  # noqa: BLE001 - nobody else's list is kept back by it
+                    say(f"a list of {one.authority} counts no more ({type(error).__name__})")
+                    self.places[one.key] = replace(one, file="", tag=Tag(), facts=Facts())
 
     def _judged_again(
         self,
@@ -157,9 +164,12 @@ class Shelf:
             self.fetched[one.key] = _fetched(one, verdict, grace)
             return replace(one, before=verdict.before)
         if isinstance(verdict, Refused) and verdict.reason is Reason.ENDED and one.facts.next_update:
-            until = one.facts.next_update + grace
+            until = extended(one.facts.next_update, grace)
             self.fetched[one.key] = Fetched(one.authority, one.key, until, b"")
             return one
+        if isinstance(verdict, Refused) and verdict.reason is Reason.EARLY:  # our clock, most likely
+            say(f"a list of {one.authority} counts not yet: {verdict.said}; set this machine's clock")
+            return replace(one, tag=Tag())
         reason = verdict.said if isinstance(verdict, Refused) else "it is by another key"
         say(f"a list of {one.authority} counts no more: {reason}; it is fetched anew")
         return replace(one, file="", tag=Tag(), facts=Facts())  # no older one comes in by that
@@ -169,7 +179,9 @@ class Shelf:
         one = Place(authority, issuer, Point.at(*point.addresses))
         if one.key in self.places:
             return False
-        if sum(place.authority == authority for place in self.places.values()) >= MOST:
+        alike = [place for place in self.places.values() if place.authority == authority]
+        size = sum(len(address) for place in (*alike, one) for address in place.point.addresses)
+        if len(alike) >= MOST or size > _ADDRESSES:
             return False
         self.places[one.key] = one
         return True
@@ -180,7 +192,7 @@ class Shelf:
         self.fetched = {key: one for key, one in self.fetched.items() if key in self.places}
 
     def took(self, key: bytes, accepted: Accepted, tag: Tag, grace: timedelta, *, at: datetime) -> None:
-        """A list came that counts.
+        """A list came that counts: judged by :meth:`is_older` at this moment, too.
 
         Raises:
             SealgateError: it could not be kept; the one before stays in force.
@@ -201,6 +213,14 @@ class Shelf:
         )
         self.fetched[key] = _fetched(one, accepted, grace)
 
+    def is_older(self, key: bytes, accepted: Accepted) -> bool:
+        """Is the list in force a newer one by now? Two may have been on their way at once."""
+        before = self.places[key].before
+        if before is None:
+            return False
+        number = accepted.number if accepted.number is not None else -1
+        return accepted.this_update < before.this_update or number < (before.number or -1)
+
     def unchanged(self, key: bytes, *, at: datetime) -> None:
         """The server says that the list in force is the newest."""
         one = self.places[key]
@@ -211,7 +231,7 @@ class Shelf:
         """Nothing came that counts; what is in force stays."""
         one = self.places[key]
         facts = failed(one.facts, at=at, retry_after=retry_after)
-        self.places[key] = replace(one, facts=facts, problem=said)
+        self.places[key] = replace(one, facts=facts, problem=said[:_LONGEST_SAID])
 
     def keep(self) -> None:
         """Write the index, and remove files that it does not name.
@@ -253,7 +273,7 @@ def _fetched(one: Place, accepted: Accepted, grace: timedelta) -> Fetched:
     """A list that tells of authorities alone vouches for no client, and its entries count all the same."""
     key = one.key if Kind.LEAF in accepted.covers else b""
     packed = b"".join(accepted.serials.keys(accepted.issuer))
-    return Fetched(one.authority, key, accepted.next_update + grace, packed)
+    return Fetched(one.authority, key, extended(accepted.next_update, grace), packed)
 
 
 def _as_json(one: Place) -> dict[str, Any]:

@@ -210,17 +210,24 @@ class Cache:
     def restore(
         self, held: Iterable[tuple[Accepted, datetime]], *, now: datetime, spread: Callable[[], float]
     ) -> None:
-        """Take over what :meth:`held` gave; what ended meanwhile is left."""
+        """Take over what :meth:`held` gave, ended or not: an older answer must not count after it.
+
+        All are asked about soon: how long ago they were is not known.
+        """
         for answer, seen in held:
-            if _for_good(answer) or now - self._grace <= answer.until:
-                self.took(answer, now=now, spread=spread())
-                if (entry := self._known.get(Key(answer.issuer, answer.serial))) is not None:
-                    entry.seen = min(seen, now)
+            self.took(answer, now=now, spread=spread())
+            if (entry := self._known.get(Key(answer.issuer, answer.serial))) is not None:
+                entry.seen = min(seen, now)
+                entry.due = None if entry.due is None else now
 
     def standings(self, *, now: datetime) -> Iterator[tuple[Key, Standing]]:
         """Of everyone known."""
         for key, entry in self._known.items():
             yield key, self._standing(entry, now)
+
+    def __contains__(self, key: Key) -> bool:
+        """Is it known, or does it wait?"""
+        return key in self._known or key in self._waiting
 
     @property
     def counts(self) -> tuple[int, int]:

@@ -138,6 +138,8 @@ def judge(
         return refusal.refused
     except Damaged as error:
         return Refused(Reason.UNREADABLE, str(error))
+    except Exception:  # noqa: BLE001 - hostile bytes; whatever the parser says of them, they are no answer
+        return Refused(Reason.UNREADABLE, "no OCSP answer")
 
 
 def _judged(
