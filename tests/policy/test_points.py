@@ -88,9 +88,17 @@ def test_more_than_is_asked() -> None:
     many = [point(uri(f"http://a.test/{number}")) for number in range(9)]
     assert len(found(*many).usable) == 8
     assert found(*many).left_out == (LeftOut(Why.MANY, ""),)
-    one = found(point(*(uri(f"http://a.test/{number}") for number in range(500))))
+    one = found(point(*(uri(f"http://a.test/{number}") for number in range(16))))
     assert len(one.usable[0].urls) == 8
     assert one.left_out == (LeftOut(Why.MANY, ""),)
+    huge = found(point(*(uri(f"http://a.test/{number}") for number in range(17))))
+    assert huge == Points((), (LeftOut(Why.MANY, ""),)), "it would have to be kept whole"
+
+
+@pytest.mark.parametrize("address", ["http://a.test/\n", "http://a.test/\x01", "http://a.test/ b"])
+def test_what_is_no_address_is_none(address: str) -> None:
+    one = found(point(uri(address)))
+    assert (one.usable, [each.why for each in one.left_out]) == ((), [Why.DAMAGED])
 
 
 @given(st.binary(max_size=60))

@@ -348,8 +348,19 @@ def test_what_is_kept_comes_back() -> None:
     other = Cache()
     other.restore(cache.held(), now=NOW + HOUR, spread=lambda: 0.5)
     worth = {one.serial: standing for one, standing in other.standings(now=NOW + HOUR)}
-    assert worth == {**dict.fromkeys(range(3), Standing.GOOD), 7: Standing.REVOKED}
-    assert [seen for _, seen in other.held()] == [NOW] * 4
+    assert worth == {**dict.fromkeys(range(3), Standing.GOOD), 7: Standing.REVOKED, 8: Standing.STALE}
+    assert [seen for _, seen in other.held()] == [NOW] * 5
+    asked = {one.key.serial for second in range(3) for one in other.due(now=NOW + HOUR + second * SECOND)}
+    assert asked == {0, 1, 2, 8}, "soon, since how long ago they were is not known"
+
+
+def test_after_a_restart_no_older_answer_counts() -> None:
+    cache = Cache()
+    took(cache, said(serial=8, life=MINUTE))
+    other = Cache()
+    other.restore(cache.held(), now=NOW + HOUR, spread=lambda: 0.5)
+    older = said(serial=8, begins=NOW - DAY, life=30 * DAY)
+    assert other.took(older, now=NOW + HOUR, spread=0.5) is Standing.STALE
 
 
 # Whatever happens.
