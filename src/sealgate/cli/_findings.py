@@ -227,6 +227,6 @@ def _anchors(policy: Policy, base: Path, clock: Clock) -> str:
     for authority in policy.clients.authorities:
         if authority.file:
             anchors = foreign_anchors(base / authority.file, now=clock())
-            if authority.crl != "off":
-                foreign_lists(base / authority.crl, anchors, now=clock())
+            if authority.listed:
+                foreign_lists(base / authority.crl, anchors, now=clock(), grace=authority.grace)
     return ""

@@ -95,17 +95,17 @@ def _line(one: Mapping[str, Any]) -> str:
 def _print_rows(rows: tuple[Shown, ...]) -> None:
     from rich.table import Table
 
-    table = Table(
-        "authority", "from", "number", "revoked", "made (UTC)", "next by (UTC)", "", box=None, pad_edge=False
-    )
+    table = Table("authority", "list", "revoked", "next by (UTC)", box=None, pad_edge=False)
+    table.columns[0].overflow = table.columns[1].overflow = "fold"
     for one in rows:
+        made = f", made {one.this_update:{_TIME}}" if one.this_update else ""
+        known = "" if one.number is None else f"number {one.number}"
+        detail = f"{known}{made}".removeprefix(", ")
+        lines = [safe(one.source), detail, safe(one.problem)]
         table.add_row(
             safe(one.authority),
-            safe(one.source),
-            "" if one.number is None else str(one.number),
+            "\n".join(line for line in lines if line),
             str(one.entries) if one.this_update else "none yet",
-            f"{one.this_update:{_TIME}}" if one.this_update else "",
             f"{one.next_update:{_TIME}}" if one.next_update else "",
-            safe(one.problem),
         )
     console().print(table)
