@@ -76,7 +76,9 @@ MATRICES = {
     *("contract/test_addresses", "contract/test_answers", "contract/test_asgi", "contract/test_challenges"),
     *("contract/test_clients", "contract/test_counts", "contract/test_http", "contract/test_limits"),
     *("contract/test_own_clients", "contract/test_plain", "contract/test_spoofing", "contract/test_tls"),
-    *("contract/test_two_keys", "contract/test_upstream", "live/test_installed_undone"),
+    *("contract/test_authorities", "contract/test_fetched_lists", "contract/test_long_lists"),
+    *("contract/test_published", "contract/test_two_keys", "contract/test_upstream"),
+    "live/test_installed_undone",
 }
 """Whose long tests ask the same of further engines, policies and steps. `make test-long` runs these side by
 side, and then the others, which load the machine or measure it, one by one."""

@@ -229,7 +229,7 @@ def test_where_this_machine_may_not_come_in_all_is_still_observed(which: str) ->
     """Ready, reloaded, a certificate revoked and seen to be: by looks that are turned away themselves."""
     with ExitStack() as stack:
         rules = {"allow": ["127.64.0.0/10"], "deny": ["127.66.0.0/16"]}
-        site = started(stack, which, "required", network=rules)
+        site = started(stack, which, "required", network=rules, http={"mode": "redirect"})
         turned_away(plain(site, KNOWN[0], get(site.served.host, "/x")))
         shown = added(site, "ann")
         context = site.served.context()

@@ -93,6 +93,8 @@ def test_each_client_is_judged_by_its_own_authority(stack: ExitStack, which: str
     refused(site, gus)
     done = client(site, "block", own.fingerprint)
     assert (done.status, "client-own" in done.err) == (2, True), done.err
+    done = client(site, "block", str(partners.folder / "partners.pem"))
+    assert (done.status, "client-authority" in done.err) == (2, True), done.err
     assert client(site, "unblock", str(gus.path)).status == 0
     assert "client-not-blocked" in client(site, "unblock", gus.fingerprint.upper()).err
     assert groups_of(site, gus) == {("guests",)}

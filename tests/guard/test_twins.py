@@ -102,13 +102,15 @@ def test_who_is_blocked_is_so_in_both_forms() -> None:
             assert judge.revoked(Client(address="192.0.2.1", certificate=read)) is BLOCKED
 
 
-def test_nobody_of_our_own_is_looked_for() -> None:
-    """Those are revoked; a look-up for each request is saved."""
+def test_one_of_our_own_can_be_kept_out_too() -> None:
+    """Which the store does not know since it came from a backup: it cannot be revoked."""
     root = make("root", ca=True, usages=None)
     by = Issuers((Authority("private", (twins_text(root.certificate),), own=True, listed=False),))
-    read = read_certificate(der(make("alice", root).certificate), by)
+    leaf = make("alice", root).certificate
+    read = read_certificate(der(leaf), by)
     assert isinstance(read, Certificate)
-    assert read.refused_by == (read.revocation_key,)
+    assert read.refused_by[0] == read.revocation_key
+    assert blocked_key(hashlib.sha256(der(leaf)).hexdigest()) in read.refused_by
 
 
 def twins_text(certificate: x509.Certificate) -> str:

@@ -63,7 +63,7 @@ def test_one_that_raises_is_not_asked_again_at_once(tmp_path: Path) -> None:
 
         made.ask = ask
         await made._start(one)
-        return list(made._due(NOW + timedelta(seconds=30)))
+        return list(made._due(datetime.now(UTC) + timedelta(seconds=30)))
 
     assert asyncio.run(look()) == []
     assert said == ["TypeError: odd"]

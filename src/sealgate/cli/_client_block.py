@@ -69,6 +69,8 @@ def _fingerprint(which: str) -> str:
 
     path = Path(which)
     if not path.is_file():
+        if "/" in which or path.suffix:
+            raise UsageError("client-fingerprint", f"there is no file {which}", "name one that is there")
         return which
     try:
         with path.open("rb") as file:

@@ -16,6 +16,7 @@ from sealgate.engines.installed.contract import included, included_ids
 from sealgate.engines.installed.site import applied
 from sealgate.engines.registry import engine
 from sealgate.errors import PolicyError, SealgateError
+from sealgate.pki.client_trust import Trusted, check_apart
 from sealgate.pki.imports import check_pair, foreign_anchors, read_pair
 from sealgate.pki.inspect import facts
 from sealgate.pki.lists import foreign_lists
@@ -224,9 +225,12 @@ def _certificate(policy: Policy, base: Path, clock: Clock) -> str:
 
 
 def _anchors(policy: Policy, base: Path, clock: Clock) -> str:
+    found: list[Trusted] = []
     for authority in policy.clients.authorities:
         if authority.file:
             anchors = foreign_anchors(base / authority.file, now=clock())
+            found.append(Trusted(authority, anchors))
             if authority.listed:
                 foreign_lists(base / authority.crl, anchors, now=clock(), grace=authority.grace)
+    check_apart(found)
     return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,9 +87,14 @@ def _line(one: Mapping[str, Any]) -> str:
     else:
         number = "" if one["number"] is None else f" number {one['number']},"
         ends = datetime.fromisoformat(one["next_update"])
-        state = f"in force:{number} {one['entries']} revoked, until {ends:{_TIME}} UTC"
+        word = "in force" if ends > datetime.now(UTC) else "ENDED, and counts for its grace alone, then 403"
+        state = f"{word}:{number} {one['entries']} revoked, until {ends:{_TIME}} UTC"
     problem = f"; not had now: {one['problem']}" if one["problem"] else ""
     return f"{one['authority']} ({addresses}): {state}{problem}"
+
+
+def _ended(one: Shown) -> str:
+    return " ended" if one.next_update is not None and one.next_update < datetime.now(UTC) else ""
 
 
 def _print_rows(rows: tuple[Shown, ...]) -> None:
@@ -106,6 +111,6 @@ def _print_rows(rows: tuple[Shown, ...]) -> None:
             safe(one.authority),
             "\n".join(line for line in lines if line),
             str(one.entries) if one.this_update else "none yet",
-            f"{one.next_update:{_TIME}}" if one.next_update else "",
+            f"{one.next_update:{_TIME}}{_ended(one)}" if one.next_update else "",
         )
     console().print(table)

@@ -60,7 +60,7 @@ class Certificate:
         lapsed_key: by what it is known that its authority's lists count no more; empty: it has none.
         issuer_keys: by what it is known that its issuer's own certificate is revoked.
         refused_by: all keys by which it may be refused, at any moment: all of these, and those of its
-            fingerprint and of its twin's, where its authority is not the private one.
+            fingerprint and of its twin's (of our own, too: a store from a backup may not know it).
         vouchers: keys of which one must be known, or it does not count (:mod:`~sealgate.guard.vouching`);
             None: it counts without.
         der: the certificate, where there are vouchers: whoever looks for lists is shown it.
@@ -177,8 +177,7 @@ def _facts(certificate: x509.Certificate, der: bytes, known: Known) -> Certifica
 
 def _refused_by(certificate: x509.Certificate, der: bytes, known: Known) -> Iterator[bytes]:
     yield from filter(None, (known.revocation_key, known.lapsed_key, *known.issuer_keys))
-    if not known.own:
-        yield from map(blocked_key, fingerprints(certificate, der, known.orders))
+    yield from map(blocked_key, fingerprints(certificate, der, known.orders))
 
 
 def _alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternativeName:

@@ -43,6 +43,7 @@ from sealgate.policy.model import Authority, Policy
 __all__ = [
     "InForce",
     "Trusted",
+    "check_apart",
     "client_authorities",
     "ensure_client_trust",
     "in_force",

@@ -23,7 +23,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from sealgate._system.clock import system_clock
-from sealgate._system.fetch import Failed, Fetched, Tag, Unchanged
+from sealgate._system.fetch import Failed, Fetched, Tag, Unchanged, Why
 from sealgate.errors import SealgateError
 from sealgate.pki.client_trust import Trusted, standing_authorities
 from sealgate.pki.inspect import issuer_key_hash
@@ -50,6 +50,7 @@ nobody's list keeps anybody else from being revoked."""
 _LONGEST = 120.0
 """Seconds after which no further address of a list is tried in one go."""
 _QUESTIONS = 64
+_OURS = "; is it a network of your own, list it in network.fetch"
 _FULL = 15.0
 _SPREAD = 1 << 32
 
@@ -130,6 +131,7 @@ class Foreign:
             }
         )
         self._shelf.forget(self._belongs)
+        self._shelf.anew()
         for name, one in authorities.items():
             for issuer, point in _named(one):
                 self._shelf.learn(name, issuer, point)
@@ -269,7 +271,7 @@ class Foreign:
             allowed = self._standing.site.policy.network.fetch
             answer = await fetched_apart(url, tag, allowed=allowed, confine=self._confine)
             if isinstance(answer, Failed):
-                problem = answer.said
+                problem = answer.said + (_OURS if answer.why is Why.PLACE else "")
                 again += [answer.retry_after] if answer.retry_after else []
             else:
                 problem = await self._judged(place, answer, first=number == 0)

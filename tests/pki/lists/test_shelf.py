@@ -184,3 +184,13 @@ def test_the_index_of_one_authority_can_be_read_by_all() -> None:
     assert 0 < sum(learned) < 40
     shelf.failed(next(iter(shelf.places)), "y" * 5000, at=NOW)
     assert max(len(one.problem) for one in shelf.places.values()) == 300
+
+
+def test_who_reloads_asks_again_at_once(tmp_path: Path) -> None:
+    shelf = kept(tmp_path, published(ROOT, 7))
+    shelf.failed(KEY, "no answer", at=NOW)
+    shelf.anew()
+    (one,) = shelf.places.values()
+    assert (one.problem, one.facts.asked, one.facts.failures) == ("", None, 0)
+    assert one.facts.next_update is not None
+    assert one.before is not None

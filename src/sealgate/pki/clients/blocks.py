@@ -1,7 +1,8 @@
 """Certificates of other people's authorities that are kept out here, by their fingerprints.
 
 A list is its authority's to write; what it does not say yet, or never will, is said here. Nobody who has no
-guard of ours before the app is kept out by it, so it is refused there.
+guard of ours before the app is kept out by it, so it is refused there. One of the private authority is kept
+out, too, where the store does not know it, as after a restore: it cannot be revoked then.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from sealgate.errors import UsageError
+from sealgate.errors import CertificateError, UsageError
 from sealgate.pki.clients.register import Blocked, Register
+from sealgate.pki.inspect import fingerprint
+from sealgate.pki.live import parse_chain
 from sealgate.pki.store import Store
 from sealgate.policy.quoting import shown
 
@@ -45,8 +48,8 @@ def block(state: State, policy: Policy, text: str, note: str, clock: Clock) -> B
     """Keep a certificate out from now on; in the store alone. Twice changes nothing but the note.
 
     Raises:
-        UsageError: ``client-fingerprint``; ``client-own``: it is one of the private authority's;
-            ``client-unguarded``: nobody would keep it out.
+        UsageError: ``client-fingerprint``; ``client-own``: the private authority can revoke it;
+            ``client-authority``: it is an authority's; ``client-unguarded``: nobody would keep it out.
     """
     if not policy.site.app and policy.site.upstream:
         raise UsageError(
@@ -55,6 +58,12 @@ def block(state: State, policy: Policy, text: str, note: str, clock: Clock) -> B
             "have its authority revoke it, and name the list in clients.authorities",
         )
     one = Blocked(canonical_fingerprint(text), clock().replace(microsecond=0), note[:_LONGEST_NOTE])
+    if one.fingerprint in _authorities(state):
+        raise UsageError(
+            "client-authority",
+            "the certificate is an authority's, whose clients would all come in as before",
+            "take it out of its file in clients.authorities; the keeper sees that by itself",
+        )
     with state.lock(), Store.open(state.store) as store:
         if held := Register(store).numbered(one.fingerprint):
             raise UsageError(
@@ -64,6 +73,15 @@ def block(state: State, policy: Policy, text: str, note: str, clock: Clock) -> B
             )
         Register(store).block(one)
     return one
+
+
+def _authorities(state: State) -> set[str]:
+    """Fingerprints of those whose clients count."""
+    try:
+        found = parse_chain((state.live_clients / "trust.pem").read_bytes(), "trust.pem")
+    except (OSError, CertificateError):  # none yet
+        return set()
+    return {fingerprint(one) for one in found}
 
 
 def unblock(state: State, text: str, clock: Clock) -> Blocked:

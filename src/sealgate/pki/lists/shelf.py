@@ -186,6 +186,12 @@ class Shelf:
         self.places[one.key] = one
         return True
 
+    def anew(self) -> None:
+        """What could not be had is asked again at once: whoever starts or reloads may have mended it."""
+        for key, one in self.places.items():
+            if one.problem:
+                self.places[key] = replace(one, problem="", facts=Facts(next_update=one.facts.next_update))
+
     def forget(self, keep: Callable[[Place], bool]) -> None:
         """Leave out what does not belong here any more."""
         self.places = {key: one for key, one in self.places.items() if keep(one)}
