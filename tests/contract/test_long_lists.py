@@ -42,4 +42,5 @@ def test_the_engine_is_given_no_long_list_and_nobody_comes_in_by_that(which: str
         for shown in (ann, bob):
             refused(site, shown)
         assert fingerprints(site, cid) == {cid.fingerprint}
-        assert [one for one in good if answered(one)] == good or site.inside
+        if which == "envoy":  # others end kept connections at a reload
+            assert [one for one in good if answered(one)] == good
