@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from sealgate._system.clock import Clock
-from sealgate.pki.clients.office import revocation_keys
+from sealgate.pki.clients.listing import revocation_keys
 from sealgate.pki.clients.register import Blocked, Register
+from sealgate.pki.lists.shelf import Fetched
 from sealgate.pki.revocations import Revoked
 from sealgate.pki.server import ensure_server_certificate
 from sealgate.pki.state import State
@@ -76,3 +77,22 @@ def test_nor_for_an_order_that_was_carried_out_here(tmp_path: Path, monkeypatch:
             Register(store).block(Blocked(theirs, datetime.now(UTC), ""))
         publication.clients(loaded)
         assert {blocked_key(mine) in table, blocked_key(theirs) in table} == {True}
+
+
+def test_an_answer_that_just_came_is_not_taken_back(tmp_path: Path) -> None:
+    """Good before, revoked now; meanwhile the store changes, and the table is put together anew."""
+    state = State.open(tmp_path / "state")
+    loaded = loads(POLICY, path=tmp_path / "sealgate.toml", environ={})
+    ensure_server_certificate(state, loaded.policy, lambda: datetime.now(UTC), base=tmp_path)
+    publication = Publication(state, state.path, lambda _: None)
+    table, end = Revoked(publication.revocations.fd), datetime.now(UTC) + timedelta(days=1)
+    good, revoked = b"g" * 16, b"r" * 16
+    with state.lock():
+        publication.fetched(loaded, [Fetched("them", good, end, b"")])
+        assert good in table
+        publication.answered([Fetched("them", b"", end, revoked)], [revoked])
+        assert revoked in table
+        with Store.open(state.store) as store:
+            Register(store).block(Blocked("cc" * 32, datetime.now(UTC), ""))
+        publication.clients(loaded)
+    assert (revoked in table, good in table) == (True, False)

@@ -30,7 +30,7 @@ def answer_of(context: Context, order: Mapping[str, Any]) -> dict[str, Any]:
         SealgateError: what went wrong; nothing was changed, or the message says what stands.
     """
     from sealgate._system.clock import system_clock
-    from sealgate.pki.clients.office import write_list
+    from sealgate.pki.clients.listing import write_list
     from sealgate.pki.clients.orders import carry_out, changes_list
     from sealgate.pki.clients.publishing import publish_list
     from sealgate.runtime.control import ask

@@ -29,6 +29,7 @@ from sealgate.pki.client_trust import Trusted, standing_authorities
 from sealgate.pki.inspect import issuer_key_hash
 from sealgate.pki.lists.judging import Accepted, judge
 from sealgate.pki.lists.schedule import due
+from sealgate.pki.lists.shelf import Fetched as InForce
 from sealgate.pki.lists.shelf import Place, Shelf
 from sealgate.policy.identity import listed_key
 from sealgate.policy.points import Point, points_of
@@ -51,7 +52,6 @@ _LONGEST = 120.0
 """Seconds after which no further address of a list is tried in one go."""
 _QUESTIONS = 64
 _OURS = "; is it a network of your own, list it in network.fetch"
-_FULL = 15.0
 _SPREAD = 1 << 32
 
 
@@ -94,7 +94,7 @@ class Foreign:
         self._wanted = asyncio.Event()
         self._busy: dict[bytes, asyncio.Task[None]] = {}
         self._judging = asyncio.Lock()
-        self._next = self._whole = 0.0
+        self._next = 0.0
         self._spread: dict[bytes, float] = {}
         self._told: dict[bytes, str] = {}
 
@@ -144,8 +144,10 @@ class Foreign:
         return not url or place.point.mark == Point.at(url).mark
 
     async def _publish(self, site: Site) -> None:
-        lists = (*self._shelf.fetched.values(), *self._responders.standing())
-        await asyncio.to_thread(self._standing.publication.fetched, site.loaded, lists)
+        await asyncio.to_thread(self._standing.publication.fetched, site.loaded, self._lists())
+
+    def _lists(self) -> tuple[InForce, ...]:
+        return (*self._shelf.fetched.values(), *self._responders.standing())
 
     def poke(self) -> None:
         """Other authorities may count now."""
@@ -187,13 +189,11 @@ class Foreign:
             for place in self._due(system_clock()):
                 self._busy[place.key] = self._start(place)
         self._responders.look(moment)
-        if added := self._responders.added:  # at once: the whole table costs a second beside a million
-            self._responders.added = []
-            self._standing.publication.shut((), *added)
-        if self._responders.changed and moment >= self._whole:
-            self._responders.changed, self._whole = False, moment + _FULL
+        if self._responders.changed:
             async with self._standing.changing:
-                await self._publish(self._standing.site)
+                self._responders.changed, added = False, self._responders.added
+                self._responders.added = []
+                self._standing.publication.answered(self._lists(), added)
 
     def _due(self, now: datetime) -> Iterator[Place]:
         """Who waits the longest first; lists in force, and those that never were, have their own places."""
@@ -390,9 +390,8 @@ def _named(one: _Of) -> Iterator[tuple[bytes, Point]]:
             yield key, Point.at(authority.url)
         return
     for anchor in anchors:
-        above = _Of(Trusted(authority, tuple(other for other in anchors if other is not anchor)), ())
-        keys = tuple(key for other, key in zip(anchors, one.keys, strict=True) if other is not anchor)
-        issuer = _Of(above.trusted, keys).issuer_of(anchor)
+        others = {other: key for other, key in zip(anchors, one.keys, strict=True) if other is not anchor}
+        issuer = _Of(Trusted(authority, tuple(others)), tuple(others.values())).issuer_of(anchor)
         if issuer is not None:
             for point in points_of(anchor).usable:
                 yield issuer, point

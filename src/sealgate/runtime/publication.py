@@ -30,7 +30,7 @@ from sealgate.pki.client_trust import (
     write_lists,
 )
 from sealgate.pki.clients.blocks import blocked
-from sealgate.pki.clients.office import membership_keys, revocation_keys, write_list
+from sealgate.pki.clients.listing import membership_keys, revocation_keys, write_list
 from sealgate.pki.clients.publishing import publish_list
 from sealgate.pki.lists.shelf import Fetched
 from sealgate.pki.live import LiveCertificate, LiveDirectory
@@ -295,6 +295,15 @@ class Publication:
         if loaded.policy.own_list:  # the store may have been made older since the last look
             self.list(loaded, anew=False)
         self._revoke(loaded)
+
+    def answered(self, lists: Iterable[Fetched], added: Iterable[bytes]) -> None:
+        """As `fetched`, of answers about single ones: `added` counts at once, the rest at the next look.
+
+        The whole table costs a second beside a million. What is known is noted all the same: whatever is put
+        together meanwhile must not take back what was added.
+        """
+        self._fetched = tuple(lists)
+        self.revocations.add(added)
 
     def released(self, loaded: Loaded) -> None:
         """A hold, or a block, was taken back: who was refused is let in again, and nobody else."""

@@ -14,18 +14,9 @@ from sealgate._system.clock import Clock
 from sealgate.errors import CertificateError, UsageError
 from sealgate.pki.client_trust import ensure_client_trust
 from sealgate.pki.clients import office
+from sealgate.pki.clients.listing import membership_keys, revocation_keys, write_list
 from sealgate.pki.clients.naming import Asked
-from sealgate.pki.clients.office import (
-    Application,
-    Issued,
-    issue,
-    membership_keys,
-    release,
-    renew,
-    revocation_keys,
-    revoke,
-    write_list,
-)
+from sealgate.pki.clients.office import Application, Issued, issue, release, renew, revoke
 from sealgate.pki.clients.orders import carry_out
 from sealgate.pki.clients.register import REASONS, Register
 from sealgate.pki.crl import number_of

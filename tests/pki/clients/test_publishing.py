@@ -10,7 +10,8 @@ from cryptography.x509.oid import ExtensionOID
 
 from sealgate.errors import StateError
 from sealgate.pki.clients import publishing
-from sealgate.pki.clients.office import issue, revoke, write_list
+from sealgate.pki.clients.listing import write_list
+from sealgate.pki.clients.office import issue, revoke
 from sealgate.pki.clients.publishing import publish_list
 from sealgate.pki.crl import der_of
 from sealgate.pki.state import State

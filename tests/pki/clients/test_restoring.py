@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealgate._system.caches import cache_folder
 from sealgate.errors import CertificateError, UsageError
+from sealgate.pki.clients.listing import write_list
 from sealgate.pki.clients.naming import LONGEST_DAYS
-from sealgate.pki.clients.office import found, release, revoke, write_list
+from sealgate.pki.clients.office import found, release, revoke
 from sealgate.pki.clients.orders import carry_out
 from sealgate.pki.clients.register import Register
 from sealgate.pki.clients.restoring import listed as entries_of

@@ -1,7 +1,7 @@
 """Our own list of the revoked for others: ``live/clients/clients.crl``, which follows ``crl.pem`` beside it.
 
 Engines serve that file as it is (``engines/published.py``), so it is replaced whole, and is never another
-list than the one in force: after ``crl.pem``, never before. Apart from its making (``office.write_list``):
+list than the one in force: after ``crl.pem``, never before. Apart from its making (``listing.write_list``):
 what goes wrong here must keep nobody's revocation from counting.
 """
 
