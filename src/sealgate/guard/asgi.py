@@ -231,7 +231,13 @@ class Guard:
         self, deny: Deny, facts: Facts | None, scope: Scope, receive: Receive, send: Send
     ) -> None:
         method, request_id = self._note(deny, facts, scope)
-        said = answer(deny.problem, method=method, request_id=request_id)
+        said = answer(
+            deny.problem,
+            method=method,
+            request_id=request_id,
+            headers=deny.headers,
+            members=deny.members,
+        )
         if scope["type"] == "http":
             await _send_answer(said, "http.response", send)
             return

@@ -67,10 +67,15 @@ class Allow:
 
 @dataclass(frozen=True, slots=True)
 class Deny:
-    """No: the answer for the caller, the ``reason`` for the log."""
+    """No: the answer for the caller, the ``reason`` for the log.
+
+    ``headers`` are further fields of the answer, lower-case; ``members`` further members of its body.
+    """
 
     problem: ProblemType
     reason: str
+    headers: tuple[tuple[str, str], ...] = ()
+    members: tuple[tuple[str, object], ...] = ()
 
 
 UNJUDGED = Deny(problem("internal-error"), "engine-facts-missing")

@@ -31,22 +31,31 @@ class Answer:
     body: bytes
 
 
-def answer(problem: ProblemType, *, method: str, request_id: str = "") -> Answer:
-    """The answer for a problem.
+def answer(
+    problem: ProblemType,
+    *,
+    method: str,
+    request_id: str = "",
+    headers: tuple[tuple[str, str], ...] = (),
+    members: tuple[tuple[str, object], ...] = (),
+) -> Answer:
+    """The answer for a problem; ``headers`` and ``members`` are a denial's own.
 
     HEAD gets the same fields without a body (RFC 9110 §9.3.2). ``no-store``: a refusal of today must not be
     replayed by a cache tomorrow. ``instance`` names the occurrence, so that a caller can quote it.
     """
-    members: dict[str, str | int] = problem.as_dict()
+    said: dict[str, object] = {**problem.as_dict(), **dict(members)}
     if _REQUEST_ID.fullmatch(request_id):
-        members["instance"] = f"urn:uuid:{request_id}"
-    body = json.dumps(members).encode("ascii") + b"\n"
-    again = (("retry-after", str(problem.retry_after)),) if problem.retry_after else ()
-    headers = (
+        said["instance"] = f"urn:uuid:{request_id}"
+    body = json.dumps(said).encode("ascii") + b"\n"
+    told = any(name == "retry-after" for name, _ in headers)
+    again = (("retry-after", str(problem.retry_after)),) if problem.retry_after and not told else ()
+    fields = (
         ("content-type", CONTENT_TYPE),
         ("content-length", str(len(body))),
         ("cache-control", "no-store"),
         *again,
+        *headers,
     )
     phrase = http.HTTPStatus(problem.status).phrase
-    return Answer(problem.status, phrase, headers, b"" if method == "HEAD" else body)
+    return Answer(problem.status, phrase, fields, b"" if method == "HEAD" else body)

@@ -233,7 +233,13 @@ class Guard:
 
 def _answered(deny: Deny, environ: Environ, start_response: StartResponse) -> list[bytes]:
     method, request_id = str(environ.get("REQUEST_METHOD", "")), str(environ.get("HTTP_X_REQUEST_ID", ""))
-    said = answer(deny.problem, method=method, request_id=request_id)
+    said = answer(
+        deny.problem,
+        method=method,
+        request_id=request_id,
+        headers=deny.headers,
+        members=deny.members,
+    )
     start_response(f"{said.status} {said.phrase}", list(said.headers))
     return [said.body] if said.body else []
 
