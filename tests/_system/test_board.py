@@ -70,7 +70,8 @@ def test_no_reader_ever_sees_half_a_document() -> None:
 
     thread = threading.Thread(target=write)
     thread.start()
-    reader, seen = BoardReader(board.fd), set()
+    reader = BoardReader(board.fd)
+    seen: set[int] = set()
     until = time.monotonic() + 30
     while len(seen) < len(texts) and time.monotonic() < until:
         _, text = reader.read()

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from sealgate.guard import asgi, under_way, wsgi
-from sealgate.guard.certificate import Certificate
 from sealgate.guard.client import Client
 from sealgate.guard.compiled import Compiled
+from sealgate.guard.judge import Revoked, refusal
 from sealgate.guard.sources import Origin
-from sealgate.guard.under_way import LOOK_SECONDS, PIECE, CutOff, UnderWay, quiet
+from sealgate.guard.under_way import LOOK_SECONDS, PIECE, CutOff, Told, UnderWay, quiet
 from tests.guard.exchange import REQUEST_ID, SITE, Log, environ, reply_of, scope
 from tests.guard.test_certificate import certificate, make, ways
 
@@ -29,10 +29,15 @@ ALICE = Client(
 SOON = 20 * LOOK_SECONDS
 
 
-def of(*keys: bytes) -> Certificate:
-    """Somebody's who may be refused by these."""
+def of(*keys: bytes) -> Client:
+    """Somebody who may be refused by these."""
     assert ALICE.certificate is not None
-    return replace(ALICE.certificate, refused_by=keys)
+    return replace(ALICE, certificate=replace(ALICE.certificate, refused_by=keys))
+
+
+def register(revoked: Revoked, told: Told | None = None) -> UnderWay:
+    """Exchanges of clients with certificates."""
+    return UnderWay(revoked, lambda one: one.certificate and refusal(one.certificate, revoked), told)
 
 
 class Source:
@@ -60,7 +65,7 @@ def until(true: Callable[[], object]) -> None:
 
 def test_those_of_the_revoked_are_ended_and_no_others() -> None:
     revoked: set[bytes] = set()
-    open_, ended = UnderWay(revoked), []
+    open_, ended = register(revoked), []
     marks = [open_.enter(of(key), lambda key=key: ended.append(key)) for key in (b"a", b"b", b"a")]  # type: ignore[misc]  # a default
     open_.leave(marks[2])
     revoked.add(b"a")
@@ -72,13 +77,13 @@ def test_those_of_the_revoked_are_ended_and_no_others() -> None:
 
 def test_whoever_begins_in_the_moment_of_the_revocation_is_ended_too() -> None:
     ended = threading.Event()
-    UnderWay({KEY}).enter(of(KEY), ended.set)
+    register({KEY}).enter(of(KEY), ended.set)
     assert ended.wait(20)
 
 
 def test_one_that_cannot_be_ended_saves_no_other() -> None:
     revoked: set[bytes] = set()
-    open_, ended = UnderWay(revoked), threading.Event()
+    open_, ended = register(revoked), threading.Event()
 
     def stubborn() -> None:
         raise ValueError("no")
@@ -95,7 +100,7 @@ def test_one_that_cannot_be_ended_saves_no_other() -> None:
 def test_nobody_looks_where_nothing_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(under_way, "_QUIET_SECONDS", 0.0)
     revoked: set[bytes] = set()
-    open_ = UnderWay(revoked)
+    open_ = register(revoked)
     for _ in range(3):  # and again somebody does where there is something
         open_.leave(open_.enter(of(KEY), lambda: None))
         until(lambda: not open_._watching)
@@ -135,7 +140,7 @@ class Generations(set[bytes]):
 
 def test_what_was_obeyed_is_told_after_it_was_done() -> None:
     revoked, heard, ended = Generations(), Heard(), threading.Event()
-    open_ = UnderWay(revoked, heard)
+    open_ = register(revoked, heard)
     slow = threading.Event()
 
     def end() -> None:
@@ -157,7 +162,7 @@ def test_who_was_revoked_before_he_was_known_waits_for_no_look(monkeypatch: pyte
     """The look that obeyed it came before: nobody would look for this one until the next."""
     monkeypatch.setattr(under_way, "LOOK_SECONDS", 3600.0)
     ended: list[bytes] = []
-    open_ = UnderWay({KEY}, Heard())
+    open_ = register({KEY}, Heard())
     open_.enter(of(b"other", KEY), lambda: ended.append(KEY))
     assert ended == [KEY]
     assert len(open_) == 0
@@ -166,7 +171,7 @@ def test_who_was_revoked_before_he_was_known_waits_for_no_look(monkeypatch: pyte
 def test_nobody_is_waited_for_where_nothing_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(under_way, "_QUIET_SECONDS", 0.0)
     heard = Heard()
-    open_ = UnderWay(Generations(), heard)
+    open_ = register(Generations(), heard)
     for _ in range(3):
         open_.leave(open_.enter(of(KEY), lambda: None))
         until(lambda: not open_._watching and not heard.are[-1])

@@ -52,8 +52,9 @@ def test_what_fits(text: str) -> None:
         "/a?b",
         "/a;b",
         "/a\nb",
-    ]
-    + ["/a\\b", "/" + "a" * 600],
+        "/a\\b",
+        "/" + "a" * 600,
+    ],
 )
 def test_what_is_none(text: str) -> None:
     with pytest.raises(PatternError):

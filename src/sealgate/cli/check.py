@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from sealgate.cli._explaining import options as explaining
 from sealgate.cli._options import common_options, load_context
 from sealgate.cli._output import console, print_error, print_json, safe
 from sealgate.cli._servers import TRAPPED
-from sealgate.errors import Exit, PolicyError
+from sealgate.errors import Exit, PolicyError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,6 +47,7 @@ _INSTALLED = "Behind your own {}: whom it runs as, and what it can read, is your
     help=f"The server that FILE belongs to: {', '.join(TRAPPED)}.  [default: what it looks like]",
 )  # fmt: skip
 @click.option("--all", "whole", is_flag=True, help="Every promise by itself, and where it is set.")
+@explaining
 def command(
     config: Path | None,
     state: Path | None,
@@ -53,6 +55,8 @@ def command(
     server_config: Path | None,
     engine: str | None,
     whole: bool,  # noqa: FBT001 - click's way
+    explain: tuple[str, str] | None,
+    **caller: Any,  # noqa: ANN401 - of `_explain.Asked`
 ) -> int:
     """Is the policy sound; who enforces what; what to look at twice.
 
@@ -68,6 +72,13 @@ def command(
     alone = config is None and not (context.base / DEFAULT_NAME).exists()
     if not alone:
         _read(context, config or Path(DEFAULT_NAME))
+    if explain:
+        from sealgate.cli._explain import Asked
+        from sealgate.cli._explain import explain as show_rule
+
+        return show_rule(context.loaded, Asked(explain, **caller), as_json=as_json)
+    if any(caller.values()):
+        raise UsageError("usage-wrong", "a caller is described, and no request", "add --explain METHOD PATH")
     likely = context.policy.site.engine if server_config is not None and not alone else ""
     seen = _traps.look(server_config, engine, likely)
     if seen is not None and alone:

@@ -20,6 +20,7 @@ __all__ = [
     "NO_HTTP3",
     "UNANSWERED",
     "VERSION",
+    "access",
     "acme",
     "app_workers",
     "authorities",
@@ -402,6 +403,32 @@ def _fetched(policy: Policy) -> Capability:
     )
     how = "a process without keys; whoever no list could name yet gets 503"
     return Capability("network.fetch", promise, _KEEPER, how)
+
+
+def access(policy: Policy) -> Iterator[Capability | Refusal]:
+    """Who may do what."""
+    rules, default = policy.access.rules, policy.access_default
+    others = {
+        "none": "everybody may do what no rule speaks of",
+        "authenticated": "whoever is not known gets 403 where no rule speaks",
+        "deny": "nobody may do what no rule speaks of: 403",
+    }[default]
+    by = _ENGINE if policy.site.upstream else _GUARD
+    if policy.site.upstream and policy.judges_access:
+        key = "access.rules" if rules else "access.default"
+        reason = "there is no guard before an upstream that could judge who may do what"
+        way_out = 'site.app, clients.mode = "required", or access.default = "none" without rules'
+        yield Refusal(key, reason, way_out)
+        return
+    if not policy.judges_access and default == "authenticated":
+        yield Capability(
+            "access.default", "nobody is unknown: each has a client certificate", _ENGINE, "clients.mode"
+        )
+    else:
+        yield Capability("access.default", others, by, "each request")
+    said = f"{len(rules)} rule{'s' if len(rules) > 1 else ''}, the first that fits decides"
+    how = "`sealgate check --explain GET /path` says which" if rules else "no rule"
+    yield Capability("access.rules", said if rules else "there is no rule", by, how)
 
 
 def whole_milliseconds(policy: Policy, title: str) -> Iterator[Refusal]:

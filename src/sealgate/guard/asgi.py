@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sealgate.guard.asking import Asking
@@ -27,12 +28,12 @@ from sealgate.guard.under_way import PIECE, CutOff, Told, UnderWay
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from sealgate.guard.certificate import Certificate
+    from sealgate.guard.client import Client
     from sealgate.guard.compiled import Compiled
     from sealgate.guard.judge import Passed, Revoked
     from sealgate.guard.log import Log
     from sealgate.guard.problems import Answer
-    from sealgate.guard.sources import Origin, Source
+    from sealgate.guard.sources import Source
 
     Scope = dict[str, Any]
     Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -72,7 +73,8 @@ class Guard:
         told: Told | None = None,
     ) -> None:
         self._app = app
-        self._revoked, self._under_way = revoked, UnderWay(revoked, told)
+        self._revoked = revoked
+        self._under_way = UnderWay(revoked, self._refused, told)
         self._asking = Asking(told)
         self._judge = Judge(compiled, revoked)
         self._source = source
@@ -114,17 +116,22 @@ class Guard:
             facts = Facts(origin.client, method, host, target)
             await self._refuse(deny, facts, scope, receive, send)
             return
-        admitted = self._admitted(scope, headers, origin, passed, judge.compiled)
-        facts = Facts(origin.client, method, host, target)
-        certificate = origin.client.certificate
-        if certificate is None or not certificate.watched:
-            await self._call(admitted, facts, length, receive, send)
-            return
-        await self._watch(certificate, admitted, facts, length, receive, send)
+        client = origin.client
+        if judge.admission is not None:
+            admitted = judge.admission(client, method, passed.path, partial(_values, headers))
+            if isinstance(admitted, Deny):
+                await self._refuse(admitted, Facts(client, method, host, target), scope, receive, send)
+                return
+            client = admitted.client
+        facts = Facts(client, method, host, target)
+        told_app = self._told_app(scope, headers, (client, origin.port), passed, judge.compiled)
+        if client.watched:
+            await self._watch(told_app, facts, length, receive, send)
+        else:
+            await self._call(told_app, facts, length, receive, send)
 
     async def _watch(
         self,
-        certificate: Certificate,
         admitted: Scope,
         facts: Facts,
         length: str,
@@ -139,7 +146,7 @@ class Guard:
             kept = {name: value for name, value in extensions.items() if name not in _SENT_WHOLE}
             admitted = {**admitted, "extensions": kept}
         watched = _Watched(receive, send)
-        mark = self._under_way.enter(certificate, watched.end_soon)
+        mark = self._under_way.enter(facts.client, watched.end_soon)
         try:
             await self._call(admitted, facts, length, watched.receive, watched.send)
         except (Exception, asyncio.CancelledError):
@@ -179,11 +186,15 @@ class Guard:
             return
         raise CutOff
 
-    def _why(self, facts: Facts) -> Deny:
-        return self._judge.revoked(facts.client) or REVOKED
+    def _refused(self, client: Client) -> Deny | None:
+        """By the policy in force: may an exchange of this one not go on?"""
+        return self._judge.revoked(client)
 
-    def _admitted(
-        self, scope: Scope, headers: Headers, origin: Origin, passed: Passed, compiled: Compiled
+    def _why(self, facts: Facts) -> Deny:
+        return self._refused(facts.client) or REVOKED
+
+    def _told_app(
+        self, scope: Scope, headers: Headers, caller: tuple[Client, int], passed: Passed, compiled: Compiled
     ) -> Scope:
         """The scope as the app sees it."""
         known = self._spoofable
@@ -195,10 +206,10 @@ class Guard:
                 if not (known[pair[0]] if pair[0] in known else self._is_spoofable(pair[0]))
             ],
             "query_string": passed.query.encode("latin-1"),
-            "client": (origin.client.address, origin.port),
+            "client": (caller[0].address, caller[1]),
             "server": (compiled.public_host, compiled.public_port),
             "scheme": "https" if scope["type"] == "http" else "wss",
-            "sealgate": {"client": origin.client},
+            "sealgate": {"client": caller[0]},
         }
 
     def _is_spoofable(self, name: bytes) -> bool:
@@ -350,6 +361,12 @@ async def _send_answer(said: Answer, kind: str, send: Send) -> None:
 def _size(headers: Headers) -> int:
     """Bytes of all header fields that came from outside: names and values."""
     return sum(len(name) + len(value) for name, value in headers if not name.startswith(b"sealgate-"))
+
+
+def _values(headers: Headers, name: str) -> list[str]:
+    """All values of a field: see :class:`~sealgate.guard.admission.Fields`."""
+    wanted = name.encode("latin-1")
+    return [value.decode("latin-1") for key, value in headers if key == wanted]
 
 
 def _only(headers: Headers, wanted: bytes) -> str:

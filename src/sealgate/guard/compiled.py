@@ -12,6 +12,7 @@ from itertools import islice, pairwise
 from typing import TYPE_CHECKING, NamedTuple, cast, get_args
 
 from sealgate.errors import StateError
+from sealgate.guard import access
 from sealgate.policy.membership import Kind
 from sealgate.policy.network import FAMILIES, Admitted
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA", "Authority", "Compiled", "Group", "Pattern", "compile_policy"]
 
-SCHEMA = 8
+SCHEMA = 9
 """Version of the JSON below; a worker of another version refuses it."""
 
 _MOST_USUAL_HOSTS = 4096
@@ -85,6 +86,8 @@ class Compiled:
         former: certificates, base64 of DER, of those that counted before, since the keeper began, and count
             no more.
         groups: of clients.
+        access_default: who may do what no rule speaks of: a key of ``access.DEFAULT``.
+        rules: who may do what.
         usual_hosts: complete Host values that are allowed; derived, so that most need no parsing.
     """
 
@@ -101,6 +104,8 @@ class Compiled:
     authorities: tuple[Authority, ...] = ()
     former: tuple[str, ...] = ()
     groups: tuple[Group, ...] = ()
+    access_default: str = "none"
+    rules: tuple[access.Rule, ...] = ()
     usual_hosts: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -131,6 +136,8 @@ class Compiled:
                 "authorities": [one._asdict() for one in self.authorities],
                 "former": list(self.former),
                 "groups": {group.name: group.members for group in self.groups},
+                "access_default": self.access_default,
+                "rules": access.written(self.rules),
             },
             indent=1,
         )
@@ -175,6 +182,8 @@ class Compiled:
                 Group(name, tuple(Pattern(*one) for one in members))
                 for name, members in data["groups"].items()
             ),
+            access_default=data["access_default"],
+            rules=access.read(data["rules"]),
         )
 
 
@@ -246,6 +255,14 @@ def _is_pattern(value: object) -> bool:
     return _is_texts(value) and len(cast("list[str]", value)) == 3 and cast("list[str]", value)[1] in _KINDS
 
 
+def _is_rules(value: object) -> bool:
+    try:
+        access.read(value)
+    except ValueError:
+        return False
+    return True
+
+
 def _admitted(value: dict[str, list[int]] | None) -> Admitted | None:
     return None if value is None else Admitted(tuple(value["four"]), tuple(value["six"]))
 
@@ -265,6 +282,8 @@ _KEYS = {
     "authorities": _is_authorities,
     "former": _is_texts,
     "groups": _is_groups,
+    "access_default": lambda value: isinstance(value, str) and value in access.DEFAULT,
+    "rules": _is_rules,
 }
 
 
@@ -297,6 +316,7 @@ def compile_policy(
     host = policy.public_url.removeprefix("https://")
     port = f":{policy.public_port}"
     names = policy.site.names
+    default, rules = access.access_of(policy)
     admitted = policy.network.admitted() if "network.allow" in guards else None
     ports = {policy.public_port, *(endpoint.port for endpoint in policy.listen.https)}
     return Compiled(
@@ -313,6 +333,8 @@ def compile_policy(
         authorities=tuple(authorities),
         former=tuple(former),
         groups=() if policy.clients.mode == "off" else tuple(_groups(policy)),
+        access_default=default,
+        rules=rules,
     )
 
 

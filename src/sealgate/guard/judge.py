@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from sealgate.guard.admission import admission_of
 from sealgate.guard.decision import (
     ADDRESS_REFUSED,
     BLOCKED,
@@ -54,17 +55,21 @@ class Passed(NamedTuple):
 
 
 class Judge:
-    """`decide` for one policy.
+    """`decide` for one policy, and what comes after it.
 
     Args:
         compiled: the policy.
         revoked: clients.
+
+    Attributes:
+        admission: what is asked of a request that was decided on; None: nothing.
     """
 
-    __slots__ = ("_known", "_revoked", "_whence", "compiled")
+    __slots__ = ("_known", "_revoked", "_whence", "admission", "compiled")
 
     def __init__(self, compiled: Compiled, revoked: Revoked = ()) -> None:
         self.compiled, self._revoked = compiled, revoked
+        self.admission = admission_of(compiled)
         self._known: dict[tuple[str, str], Passed] = {}
         self._whence: dict[str, bool] = {}
 
@@ -81,7 +86,10 @@ class Judge:
         return None if known else ADDRESS_REFUSED
 
     def revoked(self, client: Client) -> Deny | None:
-        """Judge who asks: asked at each request, since a connection may be older than the revocation."""
+        """Judge who asks: asked at each request, since a connection may be older than the revocation.
+
+        And again for as long as an exchange of theirs is under way.
+        """
         certificate = client.certificate
         if certificate is None:
             return None

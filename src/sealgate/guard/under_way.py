@@ -15,10 +15,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from sealgate.guard.judge import refusal
-
 if TYPE_CHECKING:
-    from sealgate.guard.certificate import Certificate
+    from sealgate.guard.client import Client
     from sealgate.guard.judge import Revoked
 
 __all__ = ["LOOK_SECONDS", "PIECE", "CutOff", "Told", "UnderWay", "quiet"]
@@ -62,12 +60,15 @@ class UnderWay:
 
     Args:
         revoked: clients.
+        refused: may this one's exchange not go on?
         told: who waits; None: nobody.
     """
 
-    def __init__(self, revoked: Revoked, told: Told | None = None) -> None:
-        self._revoked, self._told = revoked, told
-        self._open: dict[object, tuple[Certificate, Callable[[], None]]] = {}
+    def __init__(
+        self, revoked: Revoked, refused: Callable[[Client], object], told: Told | None = None
+    ) -> None:
+        self._revoked, self._refused, self._told = revoked, refused, told
+        self._open: dict[object, tuple[Client, Callable[[], None]]] = {}
         self._lock = threading.Lock()
         self._watching = False
 
@@ -75,19 +76,19 @@ class UnderWay:
         """How many there are."""
         return len(self._open)
 
-    def enter(self, certificate: Certificate, end: Callable[[], None]) -> object:
+    def enter(self, client: Client, end: Callable[[], None]) -> object:
         """One begins; returns what :meth:`leave` wants.
 
         Args:
-            certificate: its client's, which may be refused at any moment.
+            client: whose it is, who may be refused at any moment.
             end: called once he is, from another thread, perhaps more than once.
         """
         mark = object()
-        self._open[mark] = (certificate, end)
+        self._open[mark] = (client, end)
         if not self._watching:
             self._watch()
         # Who was revoked since he was judged: the look that has just obeyed it did not know this one.
-        if refusal(certificate, self._revoked):
+        if self._refused(client):
             self._end_one(mark, end)
         return mark
 
@@ -132,8 +133,8 @@ class UnderWay:
 
     def _end(self) -> None:
         """Whether anything was revoked is not asked: to look at those few costs less than to be wrong."""
-        for mark, (certificate, end) in list(self._open.items()):
-            if refusal(certificate, self._revoked):
+        for mark, (client, end) in list(self._open.items()):
+            if self._refused(client):
                 self._end_one(mark, end)
 
     def _end_one(self, mark: object, end: Callable[[], None]) -> None:

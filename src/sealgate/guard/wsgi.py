@@ -27,7 +27,7 @@ from sealgate.guard.under_way import PIECE, CutOff, Told, UnderWay
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from sealgate.guard.certificate import Certificate
+    from sealgate.guard.client import Client
     from sealgate.guard.compiled import Compiled
     from sealgate.guard.judge import Passed, Revoked
     from sealgate.guard.log import Log
@@ -68,7 +68,8 @@ class Guard:
         spool_directory: str | None = None,
     ) -> None:
         self._app = app
-        self._revoked, self._under_way = revoked, UnderWay(revoked, told)
+        self._revoked = revoked
+        self._under_way = UnderWay(revoked, self._refused, told)
         self._asking = Asking(told)
         self._judge = Judge(compiled, revoked)
         self._source = source
@@ -101,39 +102,43 @@ class Guard:
             if deny is BODY_TOO_LARGE:
                 discard(environ["wsgi.input"], length, limit=judge.compiled.body_limit)
             return self._refuse(deny, Facts(origin.client, method, host, target), environ, start_response)
+        client = origin.client
+        if judge.admission is not None:
+            admitted = judge.admission(client, method, passed.path, _Fields(environ))
+            if isinstance(admitted, Deny):
+                return self._refuse(admitted, Facts(client, method, host, target), environ, start_response)
+            client = admitted.client
+        facts = Facts(client, method, host, target, length)
+        self._introduce(environ, facts, passed, origin.port, judge.compiled)
+        abort = environ.pop("sealgate.abort", None)
+        if not client.watched:
+            return self._call(facts, environ, start_response)
+        watched = _Watched(abort, partial(self._cut_off, facts, environ))
+        return self._watch(watched, facts, environ, start_response)
+
+    def _introduce(
+        self, environ: Environ, facts: Facts, passed: Passed, port: int, compiled: Compiled
+    ) -> None:
+        """Say what is known in WSGI's own words, and nothing else."""
         self._clean(environ)
-        compiled = judge.compiled
         environ["QUERY_STRING"] = passed.query
-        environ["REMOTE_ADDR"] = origin.client.address
-        environ["REMOTE_PORT"] = str(origin.port)
+        environ["REMOTE_ADDR"] = facts.client.address
+        environ["REMOTE_PORT"] = str(port)
         environ["SERVER_NAME"] = compiled.public_host
         environ["SERVER_PORT"] = str(compiled.public_port)
         environ["HTTPS"] = "on"
         environ["wsgi.url_scheme"] = "https"
-        environ["sealgate.client"] = origin.client
-        abort = environ.pop("sealgate.abort", None)
-        certificate = origin.client.certificate
-        if certificate is None or not certificate.watched:
-            return self._call(Facts(origin.client, method, host, target, length), environ, start_response)
-        facts = Facts(origin.client, method, host, target, length)
-        return self._watch(
-            certificate,
-            _Watched(abort, partial(self._cut_off, facts, environ)),
-            facts,
-            environ,
-            start_response,
-        )
+        environ["sealgate.client"] = facts.client
 
     def _watch(
         self,
-        certificate: Certificate,
         watched: _Watched,
         facts: Facts,
         environ: Environ,
         start_response: StartResponse,
     ) -> Iterable[bytes]:
         """Call the app for a client who may be revoked before the exchange ends."""
-        mark = self._under_way.enter(certificate, watched.end)
+        mark = self._under_way.enter(facts.client, watched.end)
         leave = partial(self._under_way.leave, mark)
         try:
             response = self._call(facts, environ, start_response)
@@ -202,8 +207,12 @@ class Guard:
             return response
         return ClosingBody(response, file)
 
+    def _refused(self, client: Client) -> Deny | None:
+        """By the policy in force: may an exchange of this one not go on?"""
+        return self._judge.revoked(client)
+
     def _why(self, facts: Facts) -> Deny:
-        return self._judge.revoked(facts.client) or REVOKED
+        return self._refused(facts.client) or REVOKED
 
     def _cut_off(self, facts: Facts, environ: Environ) -> None:
         """Into the log: an exchange was ended."""
@@ -242,6 +251,23 @@ def _answered(deny: Deny, environ: Environ, start_response: StartResponse) -> li
     )
     start_response(f"{said.status} {said.phrase}", list(said.headers))
     return [said.body] if said.body else []
+
+
+class _Fields:
+    """The header of a request, of which servers join fields of the same name by commas."""
+
+    __slots__ = ("_environ",)
+
+    def __init__(self, environ: Environ) -> None:
+        self._environ = environ
+
+    def __call__(self, name: str) -> list[str]:
+        """See :class:`~sealgate.guard.admission.Fields`."""
+        variable = name.upper().replace("-", "_")
+        if variable not in ("CONTENT_TYPE", "CONTENT_LENGTH"):  # RFC 3875 §4.1
+            variable = f"HTTP_{variable}"
+        value = self._environ.get(variable)
+        return [] if value is None else [value]
 
 
 class _Watched:

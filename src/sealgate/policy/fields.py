@@ -81,7 +81,7 @@ class Shape:
         if self.model is not None:
             return f"a table such as {self.words.noun}" if self.words else "a table"
         if self.element is not None:
-            return self._list()
+            return self.words.noun if self.words else self._list()
         limits = self._limits() if bounds else ""
         if words := self.words:
             such = f' such as "{words.example}"' if words.example and not limits else ""

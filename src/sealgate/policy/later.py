@@ -10,8 +10,6 @@ __all__ = ["LATER_KEYS"]
 
 LATER_KEYS = frozenset(
     {
-        "access",
-        "clients.authorities.ocsp",
         "limits.rate_store",
         "limits.rate_store_failure",
         "limits.rates",

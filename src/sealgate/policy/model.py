@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool, StrictInt, StrictStr
 
+from sealgate.policy.access import Access
 from sealgate.policy.acme import Acme
 from sealgate.policy.base import Model
 from sealgate.policy.groups import Groups, Member
@@ -268,6 +269,7 @@ class Policy(Model):
     network: Networks = Networks()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
+    access: Access = Access()
     monitor: Monitor = Monitor()
 
     @property
@@ -303,6 +305,25 @@ class Policy(Model):
         return self.clients.mode != "off" and all(
             one.own or (one.listed and not one.grace) for one in self.clients.authorities
         )
+
+    @property
+    def authenticates(self) -> bool:
+        """Can callers show who they are?"""
+        return self.clients.mode != "off"
+
+    @property
+    def access_default(self) -> Literal["none", "authenticated", "deny"]:
+        """Who may do what no rule speaks of."""
+        if self.access.default == "auto":
+            return "authenticated" if self.authenticates else "none"
+        return self.access.default
+
+    @property
+    def judges_access(self) -> bool:
+        """Must somebody judge who may do what? Who gets no handshake without a certificate is known."""
+        if self.access.rules or self.access_default == "deny":
+            return True
+        return self.access_default == "authenticated" and self.clients.mode != "required"
 
     def judges_addresses(self, *, tls: bool) -> bool:
         """Does a listener ask whence a request comes? Plain HTTP that refuses everyone need not."""

@@ -59,6 +59,30 @@ _TABLE = (
         "for; encoded slashes, backslashes, dots and control characters are not accepted.",
     ),
     ProblemType(
+        "authentication-required",
+        401,
+        "This needs credentials",
+        "Send a token that the service accepts, as the WWW-Authenticate header field says.",
+    ),
+    ProblemType(
+        "client-certificate-required",
+        403,
+        "This needs a client certificate",
+        "Present a client certificate by an authority that the service trusts.",
+    ),
+    ProblemType(
+        "access-denied",
+        403,
+        "The caller may not do this",
+        "Ask whoever runs the service for the right, or use credentials that have it.",
+    ),
+    ProblemType(
+        "scope-insufficient",
+        403,
+        "The token may not do this",
+        "Get a token with the scope that the WWW-Authenticate header field names.",
+    ),
+    ProblemType(
         "plain-http-refused",
         403,
         "Plain HTTP is refused",

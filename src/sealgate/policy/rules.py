@@ -7,11 +7,12 @@ keys it reads is itself wrong, so that one mistake is reported once.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import combinations
 
+from sealgate.policy import access_rules
 from sealgate.policy.acme import Acme, Fallback
+from sealgate.policy.findings import Finding, Rule
 from sealgate.policy.model import Endpoint, Policy, is_address
 from sealgate.policy.network import shut_out
 from sealgate.policy.positions import KeyPath
@@ -23,24 +24,6 @@ __all__ = ["RULES", "Finding", "Rule", "name_matches"]
 
 _YEAR = 31536000
 _ACME = Acme()
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A contradiction, at the key where people would mend it."""
-
-    key: KeyPath
-    fact: str
-    expected: str
-    remedy: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A judge, and the keys it reads (dotted)."""
-
-    reads: tuple[str, ...]
-    judge: Callable[[Policy], Iterator[Finding]]
 
 
 def _one_backend(policy: Policy) -> Iterator[Finding]:
@@ -402,4 +385,9 @@ RULES: tuple[Rule, ...] = (
     Rule(("clients.mode", "clients.authorities", "site.upstream"), _lists_need_a_guard),
     Rule(("clients.groups", "clients.authorities"), _groups),
     Rule(("network.allow", "network.deny"), _network),
+    Rule(("access.default", "clients.mode"), access_rules.unauthenticated),
+    Rule(
+        ("access.rules", "clients.mode", "clients.groups", "clients.authorities"), access_rules.requirements
+    ),
+    Rule(("access.rules",), access_rules.shadowed),
 )

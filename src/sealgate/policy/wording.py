@@ -54,11 +54,12 @@ class Describer:
     def describe(self, error: ErrorDetails) -> Problem:
         """One of pydantic's findings."""
         path = error["loc"]
+        shape = shape_at(self.root, path)
         if error["type"] == "extra_forbidden":
             return self._unknown(path)
         if path[-1:] == (OF_A_KEY,):
             return self._misnamed(path[:-1])
-        shape = shape_at(self.root, path)
+        path = _as_written(self.data, path)
         value = _lookup(self.data, path)
         if shape is None:
             return self.problem(path, fact=f"found {_found(value)}", expected="something else")
@@ -99,7 +100,7 @@ class Describer:
         table = shape_at(self.root, path[:-1])
         known = sorted(table.model.model_fields) if table and table.model else []
         return self.problem(
-            path,
+            _as_written(self.data, path),
             fact="unknown key",
             expected=f"one of {', '.join(known)}",
             remedy=_meant(str(path[-1]), known) or self._elsewhere(str(path[-1])),
@@ -118,6 +119,17 @@ class Describer:
 
 def _plain(path: KeyPath) -> str:
     return ".".join(part for part in path if isinstance(part, str))
+
+
+def _as_written(data: Any, path: KeyPath) -> KeyPath:  # noqa: ANN401 - parsed TOML
+    """Without the place in a list where a single table stands instead of one."""
+    made: list[str | int] = []
+    for part in path:
+        if isinstance(part, int) and isinstance(data, Mapping):
+            continue
+        made.append(part)
+        data = _lookup(data, (part,))
+    return tuple(made)
 
 
 def _lookup(data: Any, path: KeyPath) -> object:  # noqa: ANN401 - parsed TOML
@@ -163,7 +175,12 @@ def _hint_choice(shape: Shape, value: Any) -> str:  # noqa: ANN401 - whatever TO
 
 
 def _hint_brackets(shape: Shape, value: Any) -> str:  # noqa: ANN401 - whatever TOML can say
-    wrong = shape.element is not None and isinstance(value, str | int) and not isinstance(value, bool)
+    wrong = (
+        shape.element is not None
+        and shape.words is None
+        and isinstance(value, str | int)
+        and not isinstance(value, bool)
+    )
     return f"put it in brackets: [{shown(value)}]" if wrong else ""
 
 

@@ -30,6 +30,7 @@ def capabilities(policy: Policy) -> tuple[Capability | Refusal, ...]:
         _network,
         _limits,
         _timeouts,
+        promises.access,
         promises.monitor,
         _refusals,
     )

@@ -1,0 +1,80 @@
+"""What ``[access]`` cannot mean: a rule that never decides, and one that nobody can meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sealgate.policy.access import Requirement
+from sealgate.policy.access import Rule as AccessRule
+from sealgate.policy.findings import Finding
+from sealgate.policy.model import Policy
+from sealgate.policy.positions import KeyPath
+from sealgate.policy.quoting import shown
+from sealgate.policy.routes import ANY
+
+__all__ = ["requirements", "shadowed", "unauthenticated"]
+
+
+def unauthenticated(policy: Policy) -> Iterator[Finding]:
+    """Nobody could show who they are."""
+    if policy.access.default == "authenticated" and not policy.authenticates:
+        yield Finding(
+            ("access", "default"),
+            "callers cannot show who they are",
+            'clients.mode "optional" or "required", or tokens',
+            'say "none" if everybody may, "deny" if nobody may',
+        )
+
+
+def requirements(policy: Policy) -> Iterator[Finding]:
+    """What a rule wants, and nobody can have."""
+    for index, rule in enumerate(policy.access.rules):
+        for number, one in enumerate(rule.require or ()):
+            where: KeyPath = ("access", "rules", index, "require")
+            yield from _requirement(policy, one, where if len(rule.require or ()) == 1 else (*where, number))
+
+
+def _requirement(policy: Policy, one: Requirement, where: KeyPath) -> Iterator[Finding]:
+    if not policy.authenticates and not one.address:
+        yield Finding(
+            where, "callers cannot show who they are", 'clients.mode "optional" or "required", or tokens'
+        )
+        return
+    if one.certified and policy.clients.mode == "off":
+        key = "group" if one.group else "authority"
+        yield Finding(
+            (*where, key), 'client certificates are asked for nowhere: clients.mode is "off"', "no such key"
+        )
+        return
+    yield from _names(one.group, sorted(policy.clients.groups), (*where, "group"), "clients.groups")
+    authorities = [each.name for each in policy.clients.authorities]
+    yield from _names(one.authority, authorities, (*where, "authority"), "clients.authorities")
+
+
+def _names(names: tuple[str, ...], known: list[str], where: KeyPath, table: str) -> Iterator[Finding]:
+    for index, name in enumerate(names):
+        if name not in known:
+            expected = " or ".join(map(shown, known[:8])) or f"a name in {table}"
+            yield Finding((*where, index), f"there is no {shown(name)} in {table}", expected)
+
+
+def shadowed(policy: Policy) -> Iterator[Finding]:
+    """A rule behind one that fits whatever it fits: whoever wrote it believes that it decides."""
+    before: dict[str, list[int]] = {}
+    rules = policy.access.rules
+    for index, rule in enumerate(rules):
+        wider = (*before.get(rule.path, ()), *before.get("/**", ()))
+        covering = next((other for other in wider if _covers(rules[other], rule)), None)
+        if covering is not None:
+            yield Finding(
+                ("access", "rules", index, "path"),
+                f"never decides: access.rules[{covering}], before it, fits all that it fits",
+                "rules in their order: the first that fits decides",
+                "put it before that one, or take it out",
+            )
+        else:
+            before.setdefault(rule.path, []).append(index)
+
+
+def _covers(one: AccessRule, other: AccessRule) -> bool:
+    return ANY in one.methods or set(one.methods) >= set(other.methods)
