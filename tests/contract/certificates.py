@@ -35,7 +35,7 @@ class Shown:
 
 
 def make(served: Served, kind: str) -> Shown:
-    """A certificate: `good`, or one of KINDS."""
+    """A certificate: `good`, `ops` (in that group), or one of KINDS."""
     return _stranger(served) if kind == "stranger" else _private(served, kind)
 
 
@@ -49,7 +49,8 @@ def _private(served: Served, kind: str) -> Shown:
     elif kind == "self-signed":  # with the name of the authority that counts, and a key of one's own
         leaf = issue_client(type(issuer)(issuer.certificate, key), public, "alice", now=now)
     else:
-        leaf = issue_client(issuer, public, "alice", now=now, lifetime=day)
+        name = "Ann of ops" if kind == "ops" else "alice"
+        leaf = issue_client(issuer, public, name, now=now, lifetime=day)
         if kind in _DATES:
             leaf = _redated(leaf, issuer, *(now + days * day for days in _DATES[kind]))
     chain = [leaf] if kind == "self-signed" else [leaf, issuer.certificate]

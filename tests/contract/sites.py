@@ -32,6 +32,16 @@ GROUPS = {
     "workers": [{"authority": "private", "dns": "*.workers.example.org"}],
 }
 
+ACCESS = {
+    "default": "none",
+    "rules": [
+        {"path": "/guarded/ops/**", "methods": ["GET", "POST"], "require": {"group": ["ops"]}},
+        {"path": "/guarded/known/**", "require": "authenticated"},
+        {"path": "/guarded/near/**", "require": {"address": ["127.0.0.0/8"]}},
+        {"path": "/guarded/**", "deny": True},
+    ],
+}
+
 POLICIES: dict[str, dict[str, dict[str, Any]]] = {
     "usual": {"limits": {"body": "32MiB"}, "timeouts": {"request": "2m"}},  # time for 20 MB on a busy machine
     "tight": {
@@ -43,6 +53,7 @@ POLICIES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "optional": {
         "clients": {"mode": "optional", "groups": GROUPS},
+        "access": ACCESS,
         "network": {"allow": ["127.0.0.1", "127.64.0.0/10"], "deny": ["127.66.0.0/16", "127.64.0.9"]},
     },
     "required": {
@@ -55,6 +66,7 @@ POLICIES: dict[str, dict[str, dict[str, Any]]] = {
         "limits": {"body": "64KiB", "headers": "8KiB"},
         "timeouts": {"headers": "3s", "request": "3s", "idle": "4s"},
         "network": {"deny": ["127.66.0.0/16"]},
+        "access": ACCESS,
     },
     "proxied": {
         "listen": {"proxy_protocol": True},

@@ -17,6 +17,10 @@ PAGES = Path(__file__).parents[2] / "docs" / "problems"
 
 # Scripts compare these; to change one is to break them.
 STABLE = {
+    "access-denied": 403,
+    "authentication-required": 401,
+    "client-certificate-required": 403,
+    "scope-insufficient": 403,
     "app-timeout": 504,
     "app-unavailable": 503,
     "bad-request": 400,
