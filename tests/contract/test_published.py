@@ -300,7 +300,12 @@ def test_reloads_and_restarts_keep_it_right(which: str, tmp_path: Path) -> None:
     at = None
     for start in range(2):
         with serve(
-            tmp_path, env=environment(which), at=at, site=dict(site), clients={"mode": "optional"}
+            tmp_path,
+            env=environment(which),
+            at=at,
+            site=dict(site),
+            clients={"mode": "optional"},
+            access={"default": "none"},
         ) as served:
             at = (served.host, served.https, served.http)
             assert ask(served).body == in_force(served)

@@ -120,7 +120,9 @@ def test_the_revoked_are_out(stack: ExitStack, partners: Partners, which: str, t
     names = ("alice", "bob", "carol", "dora")
     (alice, _), (bob, bobs), (carol, carols), (dora, doras) = (partners.client(name) for name in names)
     partners.revoke(bobs)
-    site = started(stack, which, "usual", clients={**partners.clients, "mode": "optional"})
+    site = started(
+        stack, which, "usual", clients={**partners.clients, "mode": "optional"}, access={"default": "none"}
+    )
     refused(site, bob)
     for shown in (alice, carol):
         assert fingerprints(site, shown) == {shown.fingerprint}

@@ -104,7 +104,7 @@ ACCESS = Access(RULES, DEFAULT["authenticated"], CHALLENGE)
         (KNOWN, "GET", "/x;/../admin", None, "", None),
         (KNOWN, "GET", "/admin;x/y", "access-denied", "access.rules[1]", None),
     ],
-)  # fmt: skip
+)
 def test_what_a_caller_hears(
     client: Client, method: str, path: str, problem: str | None, rule: str, authenticate: str | None
 ) -> None:
@@ -161,10 +161,20 @@ GOOD = json.loads(json.dumps(written(RULES)))
 @pytest.mark.parametrize(
     "spoil",
     [
-        {"path": "a"}, {"path": 7}, {"path": None}, {"methods": []}, {"methods": "GET"}, {"deny": "no"},
-        {"deny": None}, {"name": None}, {"needs": None}, {"needs": [None]}, {"needs": [{}]}, {"further": 1},
+        {"path": "a"},
+        {"path": 7},
+        {"path": None},
+        {"methods": []},
+        {"methods": "GET"},
+        {"deny": "no"},
+        {"deny": None},
+        {"name": None},
+        {"needs": None},
+        {"needs": [None]},
+        {"needs": [{}]},
+        {"further": 1},
     ],
-)  # fmt: skip
+)
 def test_half_a_rule_is_no_open_door(spoil: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"rule|pattern"):
         read([GOOD[0], GOOD[1] | spoil])

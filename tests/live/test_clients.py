@@ -85,7 +85,11 @@ def asker(served: Served) -> Ask:
 def own(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Served, str]]:
-    with witnessed(tmp_path_factory.mktemp("own"), clients={"mode": request.param}) as (served, _):
+    everybody = {"default": "none"}
+    with witnessed(tmp_path_factory.mktemp("own"), clients={"mode": request.param}, access=everybody) as (
+        served,
+        _,
+    ):
         yield served, request.param
 
 

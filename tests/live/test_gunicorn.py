@@ -322,7 +322,7 @@ def test_what_is_missing_is_a_sentence(tmp_path: Path) -> None:
     own.sealgate("cert", "renew")
     own.write(listen={**own.tables["listen"], "proxy_protocol": True})
     assert "engine-cannot" in own.refused()
-    own.write(clients={"mode": "optional"})
+    own.write(clients={"mode": "optional"}, access={"default": "none"})
     said = own.refused()
     assert "engine-cannot" in said
     assert "a revoked certificate would count" in said

@@ -48,7 +48,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The same with the private authority, whose keys are there too."""
     with serve(
-        tmp_path_factory.mktemp("private"), app="attacker:app", clients={"mode": "optional"}
+        tmp_path_factory.mktemp("private"),
+        app="attacker:app",
+        clients={"mode": "optional"},
+        access={"default": "none"},
     ) as served:
         yield served
 

@@ -115,7 +115,9 @@ def served(installation: Path, users: dict[str, int]) -> Iterator[Served]:
 def test_an_engine_of_another_user_serves_the_list(
     installation: Path, users: dict[str, int], name: str
 ) -> None:
-    with running(installation, site={"engine": name}, clients={"mode": "optional"}) as served:
+    with running(
+        installation, site={"engine": name}, clients={"mode": "optional"}, access={"default": "none"}
+    ) as served:
         assert uid_of(_engine(served)) == users[ENGINE_USER]
         path = served.state / FILE
         answer = httpx.get(f"{served.plain}{PATH}", timeout=20)

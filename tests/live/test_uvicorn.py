@@ -45,6 +45,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         limits={"body": "64KiB"},
         timeouts={"headers": "1s", "request": "1s", "idle": "2s", "drain": "5s"},
         clients={"mode": "optional"},
+        access={"default": "none"},
     ) as served:
         yield served
 

@@ -79,8 +79,8 @@ profile = "moderm@6.0"
 body = 1048576
 [timeouts]
 request = "5 minutes"
-[tokens]
-api_keys = true
+[validation]
+openapi = "a"
 """
 
 
@@ -99,7 +99,7 @@ did you mean "modern@6.0"?
 limits.body (line 13): found 1048576 (no text with a unit); expected a size such as "1MiB"; \
 write it with a unit: "1048576B"
 timeouts.request (line 15): found "5 minutes" (not a duration); expected a duration such as "30s"
-tokens (line 16): is not available in this version; expected a key of `sealgate schema`; \
+validation (line 16): is not available in this version; expected a key of `sealgate schema`; \
 take it out: nothing would enforce it yet
 """
 

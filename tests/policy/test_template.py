@@ -26,6 +26,7 @@ def test_untouched_it_says_nothing_but_its_version() -> None:
         "network": {},
         "limits": {},
         "timeouts": {},
+        "tokens": {},
         "access": {},
         "monitor": {},
     }

@@ -28,6 +28,7 @@ from sealgate.policy.load import Loaded
 from sealgate.policy.model import Policy
 from sealgate.policy.profiles import load_profile
 from sealgate.policy.secrets import SecretRef
+from sealgate.runtime.issued import key_set
 from sealgate.runtime.separation import describe
 
 __all__ = ["Findings", "examine", "named_certificates"]
@@ -116,6 +117,8 @@ def examine(loaded: Loaded, state: Path, *, clock: Clock, named: bool = False) -
     broken = list(wrong.values())
     for reference in _secrets(policy):
         _tried(lambda ref=reference: _forgotten(ref, loaded.base), broken)  # type: ignore[misc]  # its default
+    for issuer in policy.tokens.issuers:
+        _tried(lambda one=issuer: str(key_set(loaded.base / one.jwks_file)), broken)  # type: ignore[misc]  # its default
     key = policy.certificate.files.key
     return Findings(
         loaded=loaded,

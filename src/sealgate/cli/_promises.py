@@ -29,6 +29,8 @@ _TITLES = {
     "network": "Addresses",
     "limits": "Limits",
     "timeouts": "Timeouts",
+    "tokens": "Tokens",
+    "access": "Access",
     "monitor": "Watching",
     "version": "Always",
 }
@@ -44,6 +46,7 @@ _QUIET = frozenset(
         *("version", "site.url", "listen.proxy_protocol", "listen.http3"),
         *("certificate.acme", "certificate.files", "certificate.second_key_type"),
         *("clients.authorities", "clients.groups", "network.allow", "network.deny", "monitor.probes"),
+        *("access.default", "access.rules", "tokens.issuers"),
     }
 )
 # From this many columns on there is room to say how.

@@ -33,6 +33,7 @@ class AppFacts:
         policy: absolute path of the policy file.
         python: the interpreter to run it with.
         revocations: descriptor of the revoked clients, which its processes inherit; -1: nobody is.
+        issued: descriptor of the keys by which tokens count, likewise; -1: none.
     """
 
     app: str
@@ -41,6 +42,7 @@ class AppFacts:
     policy: str
     python: str
     revocations: int = -1
+    issued: int = -1
 
 
 @dataclass(frozen=True, slots=True)

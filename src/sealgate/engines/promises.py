@@ -44,6 +44,7 @@ __all__ = [
     "published",
     "size",
     "suites",
+    "tokens",
     "upstream",
     "url",
     "whole_milliseconds",
@@ -429,6 +430,21 @@ def access(policy: Policy) -> Iterator[Capability | Refusal]:
     said = f"{len(rules)} rule{'s' if len(rules) > 1 else ''}, the first that fits decides"
     how = "`sealgate check --explain GET /path` says which" if rules else "no rule"
     yield Capability("access.rules", said if rules else "there is no rule", by, how)
+
+
+def tokens(policy: Policy) -> Iterator[Capability | Refusal]:
+    """Whose tokens count."""
+    issuers = policy.tokens.issuers
+    if issuers and policy.site.upstream:
+        reason = "there is no guard before an upstream that could verify tokens"
+        yield Refusal("tokens.issuers", reason, "site.app, or no issuers")
+        return
+    if not issuers:
+        by = _ENGINE if policy.site.upstream else _GUARD
+        yield Capability("tokens.issuers", "nobody's tokens count", by, "no issuer")
+        return
+    promise = f"only tokens of {_few(tuple(one.issuer for one in issuers))} count; any other is 401"
+    yield Capability("tokens.issuers", promise, _GUARD, "RFC 8725; signature, audience, dates, binding")
 
 
 def whole_milliseconds(policy: Policy, title: str) -> Iterator[Refusal]:

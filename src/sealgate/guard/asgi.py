@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sealgate.guard.log import Log
     from sealgate.guard.problems import Answer
     from sealgate.guard.sources import Source
+    from sealgate.guard.tokens.verifier import Documents
 
     Scope = dict[str, Any]
     Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -60,6 +61,7 @@ class Guard:
         source: the engine's way of telling facts.
         log: takes one event per denial.
         revoked: clients.
+        issued: keys by which tokens count.
     """
 
     def __init__(
@@ -70,13 +72,14 @@ class Guard:
         log: Log = to_stderr,
         *,
         revoked: Revoked = (),
+        issued: Documents | None = None,
         told: Told | None = None,
     ) -> None:
         self._app = app
-        self._revoked = revoked
+        self._revoked, self._issued = revoked, issued
         self._under_way = UnderWay(revoked, self._refused, told)
         self._asking = Asking(told)
-        self._judge = Judge(compiled, revoked)
+        self._judge = Judge(compiled, revoked, issued)
         self._source = source
         self._log = log
         # Whether a name is kept from the app. Clients choose names, so it is bounded.
@@ -84,7 +87,7 @@ class Guard:
 
     def use(self, compiled: Compiled) -> None:
         """Judge by another policy from the next request on."""
-        self._judge = Judge(compiled, self._revoked)
+        self._judge = Judge(compiled, self._revoked, self._issued)
         self._source.use(compiled)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -188,7 +191,7 @@ class Guard:
 
     def _refused(self, client: Client) -> Deny | None:
         """By the policy in force: may an exchange of this one not go on?"""
-        return self._judge.revoked(client)
+        return self._judge.refused(client)
 
     def _why(self, facts: Facts) -> Deny:
         return self._refused(facts.client) or REVOKED

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast, get_args
 
 from sealgate.errors import StateError
 from sealgate.guard import access
+from sealgate.guard.tokens.issuer import Issuer, issuer_of
 from sealgate.policy.membership import Kind
 from sealgate.policy.network import FAMILIES, Admitted
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA", "Authority", "Compiled", "Group", "Pattern", "compile_policy"]
 
-SCHEMA = 9
+SCHEMA = 10
 """Version of the JSON below; a worker of another version refuses it."""
 
 _MOST_USUAL_HOSTS = 4096
@@ -88,6 +89,7 @@ class Compiled:
         groups: of clients.
         access_default: who may do what no rule speaks of: a key of ``access.DEFAULT``.
         rules: who may do what.
+        issuers: whose tokens count.
         usual_hosts: complete Host values that are allowed; derived, so that most need no parsing.
     """
 
@@ -106,6 +108,7 @@ class Compiled:
     groups: tuple[Group, ...] = ()
     access_default: str = "none"
     rules: tuple[access.Rule, ...] = ()
+    issuers: tuple[Issuer, ...] = ()
     usual_hosts: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -138,6 +141,7 @@ class Compiled:
                 "groups": {group.name: group.members for group in self.groups},
                 "access_default": self.access_default,
                 "rules": access.written(self.rules),
+                "issuers": [one._asdict() for one in self.issuers],
             },
             indent=1,
         )
@@ -184,6 +188,7 @@ class Compiled:
             ),
             access_default=data["access_default"],
             rules=access.read(data["rules"]),
+            issuers=tuple(issuer_of(one) for one in data["issuers"]),
         )
 
 
@@ -263,6 +268,13 @@ def _is_rules(value: object) -> bool:
     return True
 
 
+def _is_issuers(value: object) -> bool:
+    try:
+        return isinstance(value, list) and all(issuer_of(one) for one in value)
+    except ValueError:
+        return False
+
+
 def _admitted(value: dict[str, list[int]] | None) -> Admitted | None:
     return None if value is None else Admitted(tuple(value["four"]), tuple(value["six"]))
 
@@ -284,6 +296,7 @@ _KEYS = {
     "groups": _is_groups,
     "access_default": lambda value: isinstance(value, str) and value in access.DEFAULT,
     "rules": _is_rules,
+    "issuers": _is_issuers,
 }
 
 
@@ -335,9 +348,15 @@ def compile_policy(
         groups=() if policy.clients.mode == "off" else tuple(_groups(policy)),
         access_default=default,
         rules=rules,
+        issuers=tuple(_issuers(policy)),
     )
 
 
 def _groups(policy: Policy) -> Iterator[Group]:
     for name, members in policy.clients.groups.items():
         yield Group(name, tuple(Pattern(one.authority, one.kind, one.pattern) for one in members))
+
+
+def _issuers(policy: Policy) -> Iterator[Issuer]:
+    for one in policy.tokens.issuers:
+        yield Issuer(one.issuer, one.audience, one.algorithms, one.certificate_bound)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sealgate.guard.certificate import Certificate
     from sealgate.guard.client import Client
     from sealgate.guard.compiled import Compiled
+    from sealgate.guard.tokens.verifier import Documents
 
 __all__ = ["Judge", "Passed", "Revoked", "refusal"]
 
@@ -60,6 +61,7 @@ class Judge:
     Args:
         compiled: the policy.
         revoked: clients.
+        issued: keys by which tokens count; None: none do.
 
     Attributes:
         admission: what is asked of a request that was decided on; None: nothing.
@@ -67,9 +69,9 @@ class Judge:
 
     __slots__ = ("_known", "_revoked", "_whence", "admission", "compiled")
 
-    def __init__(self, compiled: Compiled, revoked: Revoked = ()) -> None:
+    def __init__(self, compiled: Compiled, revoked: Revoked = (), issued: Documents | None = None) -> None:
         self.compiled, self._revoked = compiled, revoked
-        self.admission = admission_of(compiled)
+        self.admission = admission_of(compiled, issued)
         self._known: dict[tuple[str, str], Passed] = {}
         self._whence: dict[str, bool] = {}
 
@@ -86,14 +88,15 @@ class Judge:
         return None if known else ADDRESS_REFUSED
 
     def revoked(self, client: Client) -> Deny | None:
-        """Judge who asks: asked at each request, since a connection may be older than the revocation.
-
-        And again for as long as an exchange of theirs is under way.
-        """
+        """Judge who asks: asked at each request, since a connection may be older than the revocation."""
         certificate = client.certificate
         if certificate is None:
             return None
         return refusal(certificate, self._revoked)
+
+    def refused(self, client: Client) -> Deny | None:
+        """Judge somebody who was let in, for as long as an exchange of theirs is under way."""
+        return self.revoked(client) or (self.admission.ended(client) if self.admission else None)
 
     def __call__(self, client: Client, method: str, host: str, target: str, length: str) -> Passed | Deny:
         """Judge one request; the arguments are those of :class:`Facts`."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sealgate.guard.judge import Passed, Revoked
     from sealgate.guard.log import Log
     from sealgate.guard.sources import Source
+    from sealgate.guard.tokens.verifier import Documents
 
     Environ = dict[str, Any]
     StartResponse = Callable[..., Any]
@@ -53,6 +54,7 @@ class Guard:
         source: the engine's way of telling facts.
         log: takes one event per denial.
         revoked: clients.
+        issued: keys by which tokens count.
         spool_directory: for request bodies of unknown length over 1 MiB; default: the system's.
     """
 
@@ -64,14 +66,15 @@ class Guard:
         log: Log = to_stderr,
         *,
         revoked: Revoked = (),
+        issued: Documents | None = None,
         told: Told | None = None,
         spool_directory: str | None = None,
     ) -> None:
         self._app = app
-        self._revoked = revoked
+        self._revoked, self._issued = revoked, issued
         self._under_way = UnderWay(revoked, self._refused, told)
         self._asking = Asking(told)
-        self._judge = Judge(compiled, revoked)
+        self._judge = Judge(compiled, revoked, issued)
         self._source = source
         self._log = log
         self._spool_directory = spool_directory
@@ -80,7 +83,7 @@ class Guard:
 
     def use(self, compiled: Compiled) -> None:
         """Judge by another policy from the next request on."""
-        self._judge = Judge(compiled, self._revoked)
+        self._judge = Judge(compiled, self._revoked, self._issued)
         self._source.use(compiled)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -209,7 +212,7 @@ class Guard:
 
     def _refused(self, client: Client) -> Deny | None:
         """By the policy in force: may an exchange of this one not go on?"""
-        return self._judge.revoked(client)
+        return self._judge.refused(client)
 
     def _why(self, facts: Facts) -> Deny:
         return self._refused(facts.client) or REVOKED

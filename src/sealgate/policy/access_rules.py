@@ -46,6 +46,10 @@ def _requirement(policy: Policy, one: Requirement, where: KeyPath) -> Iterator[F
             (*where, key), 'client certificates are asked for nowhere: clients.mode is "off"', "no such key"
         )
         return
+    if one.tokened and not policy.tokens.asked:
+        key = "scope" if one.scope else "token"
+        yield Finding((*where, key), "nobody's tokens count: [tokens] has no issuer", "no such key")
+        return
     yield from _names(one.group, sorted(policy.clients.groups), (*where, "group"), "clients.groups")
     authorities = [each.name for each in policy.clients.authorities]
     yield from _names(one.authority, authorities, (*where, "authority"), "clients.authorities")

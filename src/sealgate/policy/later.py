@@ -14,7 +14,9 @@ LATER_KEYS = frozenset(
         "limits.rate_store_failure",
         "limits.rates",
         "network.trusted_proxies",
-        "tokens",
+        "tokens.api_key_header",
+        "tokens.api_keys",
+        "tokens.issuers.jwks_uri",
         "validation",
     }
 )

@@ -18,6 +18,7 @@ from sealgate.policy.base import Model
 from sealgate.policy.groups import Groups, Member
 from sealgate.policy.monitor import Monitor
 from sealgate.policy.network import Admitted, Decided, admitted, decided
+from sealgate.policy.tokens import Tokens
 from sealgate.policy.values import (
     Address,
     App,
@@ -269,6 +270,7 @@ class Policy(Model):
     network: Networks = Networks()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
+    tokens: Tokens = Tokens()
     access: Access = Access()
     monitor: Monitor = Monitor()
 
@@ -309,7 +311,7 @@ class Policy(Model):
     @property
     def authenticates(self) -> bool:
         """Can callers show who they are?"""
-        return self.clients.mode != "off"
+        return self.clients.mode != "off" or self.tokens.asked
 
     @property
     def access_default(self) -> Literal["none", "authenticated", "deny"]:

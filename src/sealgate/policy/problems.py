@@ -59,10 +59,22 @@ _TABLE = (
         "for; encoded slashes, backslashes, dots and control characters are not accepted.",
     ),
     ProblemType(
+        "credentials-malformed",
+        400,
+        "The credentials cannot be read",
+        "Send one Authorization field: Bearer, a space, and one token.",
+    ),
+    ProblemType(
         "authentication-required",
         401,
         "This needs credentials",
         "Send a token that the service accepts, as the WWW-Authenticate header field says.",
+    ),
+    ProblemType(
+        "token-refused",
+        401,
+        "The token is not accepted",
+        "Get a new token from its issuer, for this service, and send it as it is.",
     ),
     ProblemType(
         "client-certificate-required",

@@ -289,6 +289,21 @@ def _network(policy: Policy) -> Iterator[Finding]:
         )
 
 
+def _issuers(policy: Policy) -> Iterator[Finding]:
+    """Issuers that nobody can be told apart from, or whose tokens could never count."""
+    seen: set[str] = set()
+    for index, one in enumerate(policy.tokens.issuers):
+        where: KeyPath = ("tokens", "issuers", index)
+        if one.issuer in seen:
+            yield Finding((*where, "issuer"), f"{shown(one.issuer)} a second time", "each issuer once")
+        seen.add(one.issuer)
+        if not one.jwks_file:
+            yield Finding((*where, "jwks_file"), "is missing", "the path of a JWK Set")
+        if one.certificate_bound == "required" and policy.clients.mode == "off":
+            fact = 'no client shows a certificate that a token could go with: clients.mode is "off"'
+            yield Finding((*where, "certificate_bound"), fact, '"optional" or "off"')
+
+
 def _acme_unused(policy: Policy) -> Iterator[Finding]:
     """A table that nothing reads: whoever wrote it means a certificate that he does not get."""
     source = policy.certificate.source
@@ -385,9 +400,11 @@ RULES: tuple[Rule, ...] = (
     Rule(("clients.mode", "clients.authorities", "site.upstream"), _lists_need_a_guard),
     Rule(("clients.groups", "clients.authorities"), _groups),
     Rule(("network.allow", "network.deny"), _network),
-    Rule(("access.default", "clients.mode"), access_rules.unauthenticated),
+    Rule(("access.default", "clients.mode", "tokens"), access_rules.unauthenticated),
+    Rule(("tokens.issuers", "clients.mode"), _issuers),
     Rule(
-        ("access.rules", "clients.mode", "clients.groups", "clients.authorities"), access_rules.requirements
+        ("access.rules", "clients.mode", "clients.groups", "clients.authorities", "tokens"),
+        access_rules.requirements,
     ),
     Rule(("access.rules",), access_rules.shadowed),
 )

@@ -15,6 +15,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from sealgate._system.board import Board
 from sealgate._system.clock import system_clock
 from sealgate._system.files import write_atomic
 from sealgate.engines.contract import Capability, Enforcer
@@ -40,6 +41,7 @@ from sealgate.pki.state import State
 from sealgate.policy.identity import blocked_key, lapsed_key, membership_key, revocation_key, stale_key
 from sealgate.policy.load import Loaded
 from sealgate.policy.model import Policy
+from sealgate.runtime.issued import Issued
 from sealgate.runtime.site import Site
 
 __all__ = ["LONG", "Publication"]
@@ -65,6 +67,7 @@ class Publication:
         self.draft = self.guard.with_name("next.json")
         self.generation = 0
         self.revocations = Revocations()
+        self._issued = Issued(say)
         self._issuers: dict[str, None] = {}
         self._listed = False
         self.others = False
@@ -90,8 +93,18 @@ class Publication:
             SealgateError: what was live stays live.
         """
         certificate = self.certificate(loaded, force=force)
+        self._issued.follow(loaded, strict=True)
         self.clients(loaded, adding=True)
         return certificate
+
+    @property
+    def issued(self) -> Board:
+        """The keys by which tokens count."""
+        return self._issued.board
+
+    def keys(self, loaded: Loaded) -> None:
+        """Follow the files of keys by which tokens count; one that is wrong replaces nothing."""
+        self._issued.follow(loaded)
 
     def certificate(self, loaded: Loaded, *, force: bool = False) -> LiveCertificate:
         """A certificate that fits the policy; what was live stays live where none can be had."""
@@ -317,6 +330,7 @@ class Publication:
         directory = LiveDirectory(self._state.live_server(before.policy.site.names[0]))
         if directory.fingerprints() != before.certificate.fingerprints:
             directory.rollback()
+        self.keys(before.loaded)
         if before.policy.clients.mode != "off":
             with contextlib.suppress(SealgateError):  # what is there is what it was, or sound
                 self._take_over(before.loaded, adding=True)

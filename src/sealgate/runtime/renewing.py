@@ -80,6 +80,7 @@ class Renewing:
             taken = round(time.monotonic() - began, 3)
             # After it: a list that is unsound must not keep a new certificate from being served.
             trust = publication.trust
+            await asyncio.to_thread(publication.keys, loaded)
             await asyncio.to_thread(publication.clients, loaded)
             if publication.trust != trust:
                 await standing.refresh()

@@ -140,6 +140,7 @@ class Standing:
             str(site.loaded.path or ""),
             sys.executable,
             self.publication.revocations.fd,
+            self.publication.issued.fd,
         )
         return replace(
             site.facts(workers),
@@ -162,6 +163,7 @@ class Standing:
             "proof" if self.kind is not None and self.kind.identity == "proof" else "h2",
             self.proof,
             self.publication.revocations.fd,
+            self.publication.issued.fd,
         )
 
     async def tried(self, spec: Launch) -> Backend:

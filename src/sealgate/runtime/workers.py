@@ -46,6 +46,7 @@ class Launch:
     identity: str = "h2"
     proof: str = field(default="", repr=False)
     revocations: int = -1
+    issued: int = -1
 
 
 @dataclass(slots=True)
@@ -95,7 +96,9 @@ async def _launched(spec: Launch, counting: int) -> Running:
             *(sys.executable, "-P", "-m", "sealgate.runtime.worker"),
             stdin=asyncio.subprocess.PIPE,
             env=_environment(spec),
-            pass_fds=tuple(fd for fd in (writing, listener.fileno(), counting, spec.revocations) if fd >= 0),
+            pass_fds=tuple(
+                fd for fd in (writing, listener.fileno(), counting, spec.revocations, spec.issued) if fd >= 0
+            ),
             start_new_session=True,
             preexec_fn=partial(_separated, spec.separation),
         )
@@ -164,6 +167,7 @@ def _orders(spec: Launch, listener: int, answers: int, counts: int) -> Orders:
         proof=spec.proof,
         counts=counts,
         revocations=spec.revocations,
+        issued=spec.issued,
     )
 
 

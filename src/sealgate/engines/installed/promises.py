@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from sealgate.engines.contract import ALWAYS, Capability, Enforcer, Refusal
-from sealgate.engines.promises import EARLY, access, acme, key_type, monitor, network
+from sealgate.engines.promises import EARLY, access, acme, key_type, monitor, network, tokens
 from sealgate.policy.model import Endpoint, Policy
 from sealgate.policy.profiles import load_profile
 
@@ -59,7 +59,14 @@ def promises(policy: Policy, words: Words) -> tuple[Capability | Refusal, ...]:
     """Every promise of this policy, in the order of the file; refusals among them."""
     parts = (_site, _always, _listen, _certificate, _tls, _http, _network, _limits, _timeouts)
     rows = [row for part in parts for row in part(policy, words)]
-    return (*rows, *access(policy), *watching(policy), *_refusals(policy, words), *unseen(policy))
+    return (
+        *rows,
+        *access(policy),
+        *tokens(policy),
+        *watching(policy),
+        *_refusals(policy, words),
+        *unseen(policy),
+    )
 
 
 def watching(policy: Policy) -> Iterator[Capability]:

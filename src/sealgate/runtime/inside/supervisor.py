@@ -66,11 +66,14 @@ class Supervisor:
         state: the state directory, absolute.
         counts: descriptor of the memory in which workers count what they answer.
         revocations: descriptor of the revoked clients; -1: nobody is.
+        issued: descriptor of the keys by which tokens count; -1: none.
     """
 
-    def __init__(self, channel: Channel, state: Path, counts: int, revocations: int = -1) -> None:
+    def __init__(
+        self, channel: Channel, state: Path, counts: int, revocations: int = -1, issued: int = -1
+    ) -> None:
         self._channel, self._state = channel, state
-        self._counts, self._revocations = counts, revocations
+        self._counts, self._revocations, self._issued = counts, revocations, issued
         self._site: _Site | None = None
         self._workers: list[Child] = []
         self._redirect: Child | None = None
@@ -174,6 +177,7 @@ class Supervisor:
             budget=self._memory,
             counts=self._counts,
             revocations=self._revocations,
+            issued=self._issued,
             place=place,
             parent=os.getpid(),
         )
@@ -346,12 +350,12 @@ def _say(text: str) -> None:
 
 def main() -> int:
     """Until told to end."""
-    number, counts, revocations = (int(text) for text in sys.argv[1:4])
-    state = Path(sys.argv[4])
+    number, counts, revocations, issued = (int(text) for text in sys.argv[1:5])
+    state = Path(sys.argv[5])
     channel = Channel(socket.socket(fileno=number))
-    for descriptor in (number, counts, *([revocations] if revocations >= 0 else [])):
+    for descriptor in (number, counts, *(one for one in (revocations, issued) if one >= 0)):
         os.set_inheritable(descriptor, False)  # noqa: FBT003 - the standard library's signature
-    asyncio.run(Supervisor(channel, state, counts, revocations).run())
+    asyncio.run(Supervisor(channel, state, counts, revocations, issued).run())
     return 0
 
 

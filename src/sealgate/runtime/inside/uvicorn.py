@@ -30,6 +30,7 @@ from uvicorn.config import Config
 from uvicorn.lifespan.on import LifespanOn
 from uvicorn.server import ServerState
 
+from sealgate._system.board import BoardReader
 from sealgate._system.process import ORDINARY, die_with_parent, limit_capabilities
 from sealgate.engines.channel import Channel
 from sealgate.engines.counts import Row
@@ -74,6 +75,7 @@ class Orders:
         budget: descriptor of the shared count of connections.
         counts: descriptor of the memory in which is counted what is answered.
         revocations: descriptor of the revoked clients; -1: nobody is.
+        issued: descriptor of the keys by which tokens count; -1: none.
         place: its own in both.
         parent: pid of the supervisor.
     """
@@ -85,13 +87,14 @@ class Orders:
     budget: int
     counts: int
     revocations: int
+    issued: int
     place: int
     parent: int
 
     @property
     def descriptors(self) -> tuple[int, ...]:
         """What the process inherits."""
-        own = (self.channel, self.budget, self.counts, self.revocations)
+        own = (self.channel, self.budget, self.counts, self.revocations, self.issued)
         return (*(number for number in own if number >= 0), *self.listeners)
 
     def to_json(self) -> str:
@@ -123,8 +126,10 @@ class Worker:
         clients = settings.tls.clients != "off"
         counts = Row(orders.counts, orders.place)
         revoked = Revoked(orders.revocations) if orders.revocations >= 0 else ()
+        issued = BoardReader(orders.issued) if orders.issued >= 0 else None
         told = source("inside", clients=clients, compiled=compiled, given=revoked)
-        self._guard = Guard(app, compiled, told, counted_log(counts.denied), revoked=revoked, told=counts)
+        log = counted_log(counts.denied)
+        self._guard = Guard(app, compiled, told, log, revoked=revoked, issued=issued, told=counts)
         hsts = Hsts(settings.hsts, settings.hsts_local)
         self._house = House(self._guard, settings, hsts, Journal(), counts, _suites(context))
         self._announced = _Announced(self._guard)

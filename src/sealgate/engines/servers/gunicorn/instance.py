@@ -78,7 +78,6 @@ class Instance:
             self.folder,
             facts,
             counts=self._counting,
-            revocations=facts.app.revocations if facts.app else -1,
             prepare=self._prepare,
             environ=os.environ,
         )

@@ -112,7 +112,6 @@ async def start(
     facts: RenderFacts,
     *,
     counts: int,
-    revocations: int,
     prepare: Callable[[], None],
     environ: Mapping[str, str],
 ) -> Process:
@@ -124,13 +123,13 @@ async def start(
         folder: the one that it writes to.
         facts: the orders that it finds in its file were made from them.
         counts: descriptor of the memory in which its workers count.
-        revocations: descriptor of the revoked clients; -1: nobody is.
         prepare: run in the child before exec.
         environ: the app's environment.
 
     Raises:
         EngineRefused: `engine-refused`; nothing is left running.
     """
+    shared = (facts.app.revocations, facts.app.issued) if facts.app else (-1, -1)
     budget = os.memfd_create("connections", os.MFD_CLOEXEC)
     os.ftruncate(budget, PLACES * 8)
     reading, writing = os.pipe()
@@ -140,7 +139,7 @@ async def start(
             cwd=state,
             env=_environment(state, environ),
             stdin=asyncio.subprocess.PIPE,
-            pass_fds=tuple(number for number in (writing, budget, counts, revocations) if number >= 0),
+            pass_fds=tuple(number for number in (writing, budget, counts, *shared) if number >= 0),
             preexec_fn=prepare,
         )
     except BaseException:
@@ -155,7 +154,8 @@ async def start(
         "answers": writing,
         "budget": budget,
         "counts": counts,
-        "revocations": revocations,
+        "revocations": shared[0],
+        "issued": shared[1],
         "folder": str(folder),
         "openssl": environ.get("OPENSSL_CONF"),
     }

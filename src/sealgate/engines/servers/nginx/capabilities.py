@@ -37,6 +37,7 @@ def capabilities(policy: Policy) -> tuple[Capability | Refusal, ...]:
         _limits,
         _timeouts,
         promises.access,
+        promises.tokens,
         promises.monitor,
         _refusals,
     )

@@ -74,6 +74,7 @@ class Site(BaseApplication):  # type: ignore[misc]  # Gunicorn has no types
             budget=told["budget"],
             counts=told["counts"],
             revocations=told["revocations"],
+            issued=told["issued"],
             folder=told["folder"],
         )
 

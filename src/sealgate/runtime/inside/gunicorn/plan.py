@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sealgate._system.board import BoardReader
 from sealgate.engines.counts import PLACES, Row
 from sealgate.engines.servers.gunicorn.orders import Orders
 from sealgate.engines.tls_context import LiveContext
@@ -39,6 +40,7 @@ class Plan:
         budget: descriptor of the connections counted together; -1: this process counts alone.
         counts: descriptor of the memory in which is counted what is answered; -1: nobody reads that.
         revocations: descriptor of the revoked clients; -1: nobody is.
+        issued: descriptor of the keys by which tokens count; -1: none.
         folder: where large request bodies go.
         place: this process's in both; 0: by its age.
         compiled: the guard's policy, where nobody publishes one.
@@ -49,6 +51,7 @@ class Plan:
     budget: int = -1
     counts: int = -1
     revocations: int = -1
+    issued: int = -1
     folder: str | None = None
     place: int = 0
     compiled: Compiled | None = None
@@ -90,8 +93,16 @@ class Plan:
         compiled = self.compiled or Compiled.from_json(Path(self.orders.guard).read_bytes())
         revoked = Revoked(self.revocations) if self.revocations >= 0 else ()
         told = source("inside", clients=self.orders.tls.clients != "off", compiled=compiled, given=revoked)
-        log = counted_log(counts.denied)
-        return Guard(app, compiled, told, log, revoked=revoked, told=counts, spool_directory=self.folder)
+        return Guard(
+            app,
+            compiled,
+            told,
+            counted_log(counts.denied),
+            revoked=revoked,
+            issued=BoardReader(self.issued) if self.issued >= 0 else None,
+            told=counts,
+            spool_directory=self.folder,
+        )
 
 
 def _say(text: str) -> None:

@@ -1,0 +1,67 @@
+"""``[tokens]``: whose tokens count, and for what."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, StrictStr
+
+from sealgate.policy.base import Model
+from sealgate.policy.values import Expected, File
+
+__all__ = ["Algorithm", "Issuer", "Tokens"]
+
+_LONGEST = 1000
+
+Algorithm = Literal[
+    "ES256", "ES384", "ES512", "EdDSA", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"
+]  # fmt: skip
+"""Signatures that whoever checks them cannot make: no HMAC, whose key every service would have."""
+
+
+def _plain(value: str) -> str:
+    """A StringOrURI (RFC 7519 §2) that reads the same in a log."""
+    if not value or len(value) > _LONGEST or not value.isprintable() or value != value.strip():
+        raise ValueError("empty, too long, or with characters that cannot be printed")
+    return value
+
+
+def _issuer(value: str) -> str:
+    _plain(value)
+    if re.match(r"(?i)http:", value):
+        raise ValueError("an issuer over plain HTTP, whose keys anybody on the way may replace")
+    return value
+
+
+_Audience = Annotated[
+    StrictStr, AfterValidator(_plain), Expected("a name of this service", "https://api.example.com")
+]
+_SUCH = '{ issuer = "https://...", jwks_file = "keys.json", audience = ["..."] }'
+
+
+class Issuer(Model):
+    """Whose JSON Web Tokens (RFC 7519) count."""
+
+    issuer: Annotated[StrictStr, AfterValidator(_issuer), Expected("an issuer", "https://login.example.com")]
+    """The `iss` of its tokens, character by character."""
+    jwks_file: File = ""
+    """Its public keys, a JWK Set (RFC 7517); watched, never written."""
+    audience: Annotated[tuple[_Audience, ...], Field(min_length=1, max_length=64)]
+    """Names of this service: one of them must be in `aud`, or a token for another service would count."""
+    algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("ES256", "EdDSA", "RS256")
+    """Of signatures; each key is used for its own kind only."""
+    certificate_bound: Literal["off", "optional", "required"] = "optional"
+    """Tokens that a client certificate goes with (RFC 8705). optional: where one is; required: all are."""
+
+
+class Tokens(Model):
+    """Bearer tokens (RFC 6750): `Authorization: Bearer ...`."""
+
+    issuers: Annotated[tuple[Annotated[Issuer, Expected(_SUCH)], ...], Field(max_length=64)] = ()
+    """None: nobody's tokens count."""
+
+    @property
+    def asked(self) -> bool:
+        """Can callers show one?"""
+        return bool(self.issuers)
