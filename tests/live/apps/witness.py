@@ -24,6 +24,12 @@ def certificate(client):
     return shown and [shown.fingerprint, shown.subject, shown.common_name]
 
 
+def token(client):
+    """What it was known by, or None."""
+    shown = client.token
+    return shown and [shown.issuer, shown.subject, sorted(shown.scopes)]
+
+
 def app(environ, start_response):
     """WSGI."""
     digest, size = hashlib.sha256(), 0
@@ -40,6 +46,7 @@ def app(environ, start_response):
         "client": environ["sealgate.client"].address,
         "certificate": certificate(environ["sealgate.client"]),
         "groups": environ["sealgate.client"].groups,
+        "token": token(environ["sealgate.client"]),
         "pid": os.getpid(),
         "variables": {k: v for k, v in environ.items() if isinstance(v, str) and k not in os.environ},
         "size": size,
@@ -112,6 +119,7 @@ async def asgi(scope, receive, send):
         "client": scope["sealgate"]["client"].address,
         "certificate": certificate(scope["sealgate"]["client"]),
         "groups": scope["sealgate"]["client"].groups,
+        "token": token(scope["sealgate"]["client"]),
         "pid": os.getpid(),
         "version": scope["http_version"],
         "fields": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in scope["headers"]],
