@@ -20,6 +20,11 @@ from sealgate.policy.model import Policy
 __all__ = ["lines"]
 
 _APP = {"site": {"app": "orders:app"}}
+_ISSUER = {
+    "issuer": "https://login.example.com",
+    "jwks_file": "keys.json",
+    "audience": ["https://api.example.com"],
+}
 _UPSTREAM = {"site": {"upstream": "http://127.0.0.1:9000"}}
 
 
@@ -56,6 +61,22 @@ _OTHERS: dict[str, dict[str, dict[str, Any]]] = {
         **_APP,
         "clients": {"mode": "required", "authorities": [{"name": "partners", "file": "partners.pem"}]},
     },
+    "access.rules = [{ ... }]": {**_APP, "access": {"rules": [{"path": "/admin/**", "deny": True}]}},
+    'access.rules = [{ ... }], site.upstream = "..."': {
+        **_UPSTREAM,
+        "access": {"rules": [{"path": "/admin/**", "deny": True}]},
+    },
+    "tokens.issuers = [{ ... }]": {**_APP, "tokens": {"issuers": [_ISSUER]}},
+    'tokens.issuers = [{ ... }], site.upstream = "..."': {
+        **_UPSTREAM,
+        "tokens": {"issuers": [_ISSUER]},
+        "access": {"default": "none"},
+    },
+    "limits.rates = [{ ... }]": {**_APP, "limits": {"rates": [{"by": "address", "rate": "100/min"}]}},
+    'limits.rates = [{ ... }], site.upstream = "..."': {
+        **_UPSTREAM,
+        "limits": {"rates": [{"by": "address", "rate": "100/min"}]},
+    },
     'network.allow = ["10.0.0.0/8"]': {**_APP, "network": {"allow": ["10.0.0.0/8"]}},
     'network.deny = ["127.0.0.0/8"]': {**_APP, "network": {"deny": ["127.0.0.0/8"]}},
 }
@@ -88,6 +109,11 @@ _INSTALLED: dict[str, dict[str, dict[str, Any]]] = {
             "mode": "required",
             "authorities": [{"name": "partners", "file": "p.pem", "crl": "p.crl", "grace": "6h"}],
         }
+    },
+    "limits.rates = [{ ... }]": {**_APP, "limits": {"rates": [{"by": "address", "rate": "100/min"}]}},
+    'limits.rates = [{ ... }], site.upstream = "..."': {
+        **_UPSTREAM,
+        "limits": {"rates": [{"by": "address", "rate": "100/min"}]},
     },
     'network.allow = ["10.0.0.0/8"]': {"network": {"allow": ["10.0.0.0/8"]}},
     'network.deny = ["127.0.0.0/8"]': {"network": {"deny": ["127.0.0.0/8"]}},

@@ -17,6 +17,8 @@ PAGES = Path(__file__).parents[2] / "docs" / "problems"
 
 # Scripts compare these; to change one is to break them.
 STABLE = {
+    "rate-limited": 429,
+    "rates-unavailable": 503,
     "credentials-malformed": 400,
     "token-refused": 401,
     "access-denied": 403,

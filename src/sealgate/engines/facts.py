@@ -34,6 +34,7 @@ class AppFacts:
         python: the interpreter to run it with.
         revocations: descriptor of the revoked clients, which its processes inherit; -1: nobody is.
         issued: descriptor of the keys by which tokens count, likewise; -1: none.
+        rates: descriptor of the budgets of callers, likewise; -1: nobody counts.
     """
 
     app: str
@@ -43,6 +44,7 @@ class AppFacts:
     python: str
     revocations: int = -1
     issued: int = -1
+    rates: int = -1
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ __all__ = [
     "plain_http",
     "proxy_protocol",
     "published",
+    "rates",
     "size",
     "suites",
     "tokens",
@@ -430,6 +431,19 @@ def access(policy: Policy) -> Iterator[Capability | Refusal]:
     said = f"{len(rules)} rule{'s' if len(rules) > 1 else ''}, the first that fits decides"
     how = "`sealgate check --explain GET /path` says which" if rules else "no rule"
     yield Capability("access.rules", said if rules else "there is no rule", by, how)
+
+
+def rates(policy: Policy) -> Iterator[Capability | Refusal]:
+    """How often somebody may call."""
+    found = policy.limits.rates
+    if found and policy.site.upstream:
+        reason = "there is no guard before an upstream that could count requests"
+        yield Refusal("limits.rates", reason, "site.app, or no rates")
+        return
+    by = _ENGINE if policy.site.upstream else _GUARD
+    said = _few(tuple(f"{one.rate} by {one.by}, {one.most} at once" for one in found))
+    promise = f"at most {said}; more is 429" if found else "nobody counts how often somebody calls"
+    yield Capability("limits.rates", promise, by, "one budget for all workers" if found else "no rate")
 
 
 def tokens(policy: Policy) -> Iterator[Capability | Refusal]:

@@ -1,7 +1,7 @@
 """What is asked once it is known who calls, from where, and for what: may they?
 
-The order is the contract's: the token, which says more of who calls, then the rule of ``[access]``. The first
-that denies answers.
+The order is the contract's: how often they call from there; the token, which says more of who calls; the rule
+of ``[access]``; how often they call. The first that denies answers.
 """
 
 from __future__ import annotations
@@ -10,14 +10,20 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sealgate.guard.access import DEFAULT, Access
 from sealgate.guard.decision import Deny
+from sealgate.guard.rates import Limiter, Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sealgate.guard.client import Client
     from sealgate.guard.compiled import Compiled
+    from sealgate.guard.rates import Ask, Store
     from sealgate.guard.tokens.showing import Showing
     from sealgate.guard.tokens.verifier import Documents
 
-__all__ = ["Admission", "Admitted", "Fields", "admission_of"]
+__all__ = ["NOTHING", "Admission", "Admitted", "Fields", "Means", "admission_of"]
+
+Headers = tuple[tuple[str, str], ...]
 
 
 class Fields(Protocol):
@@ -27,14 +33,31 @@ class Fields(Protocol):
         """All values of the field of that name (lower-case), as latin-1; in WSGI joined by commas."""
 
 
+class Means(NamedTuple):
+    """By what a guard judges beside its policy, and what changes while it is in force.
+
+    Attributes:
+        issued: keys by which tokens count; None: none do.
+        store: who counts how often somebody calls; None: nobody can say.
+    """
+
+    issued: Documents | None = None
+    store: Store | None = None
+
+
+NOTHING = Means()
+
+
 class Admitted(NamedTuple):
     """Who may.
 
     Attributes:
         client: the caller, with all that is known by now.
+        headers: further ones of the answer, lower-case.
     """
 
     client: Client
+    headers: Headers = ()
 
 
 class Admission:
@@ -43,12 +66,15 @@ class Admission:
     Args:
         access: the rules.
         showing: reads tokens; None: nobody's count.
+        limiter: how often; None: nobody asks.
     """
 
-    __slots__ = ("_access", "_showing")
+    __slots__ = ("_access", "_limiter", "_showing")
 
-    def __init__(self, access: Access, showing: Showing | None = None) -> None:
-        self._access, self._showing = access, showing
+    def __init__(
+        self, access: Access, showing: Showing | None = None, limiter: Limiter | None = None
+    ) -> None:
+        self._access, self._showing, self._limiter = access, showing, limiter
 
     def __call__(self, client: Client, method: str, path: str, fields: Fields) -> Admitted | Deny:
         """May this caller do that?
@@ -59,12 +85,26 @@ class Admission:
             path: canonical, decoded once.
             fields: of the request.
         """
+        headers: Headers = ()
+        limiter = self._limiter
+        if limiter is not None:
+            deny, headers = limiter.address(client.address)
+            if deny is not None:
+                return deny
         if self._showing is not None:
             known = self._showing(client, fields("authorization"))
             if isinstance(known, Deny):
                 return known
             client = known
-        return self._access(client, method, path) or Admitted(client)
+        refused = self._access(client, method, path)
+        if refused is not None:
+            return refused
+        if limiter is not None:
+            deny, more = limiter.principal(client)
+            if deny is not None:
+                return deny
+            headers = _joined(headers, more)
+        return Admitted(client, headers)
 
     def ended(self, client: Client) -> Deny | None:
         """Does what somebody was let in by not count any more?"""
@@ -73,8 +113,16 @@ class Admission:
         return self._showing.refused(client.token)
 
 
+def _joined(one: Headers, other: Headers) -> Headers:
+    """Each field once, its items in a list (RFC 9651 §3.1)."""
+    if not one or not other:
+        return one or other
+    further = dict(other)
+    return tuple((name, f"{value}, {further[name]}") for name, value in one)
+
+
 class _Nothing:
-    """Nothing was ever published: no token counts."""
+    """Nothing was ever published: no token counts, and nobody can say how often somebody called."""
 
     generation = 0
 
@@ -82,21 +130,30 @@ class _Nothing:
         """See :class:`~sealgate.guard.tokens.verifier.Documents`."""
         return 0, b""
 
+    def take(self, asks: Sequence[Ask]) -> Sequence[int]:
+        """See :class:`~sealgate.guard.rates.Store`."""
+        del asks
+        raise Unavailable
 
-def admission_of(compiled: Compiled, issued: Documents | None = None) -> Admission | None:
+
+def admission_of(compiled: Compiled, means: Means = NOTHING) -> Admission | None:
     """What a policy asks for; None: nothing.
 
     Args:
         compiled: the policy.
-        issued: keys by which tokens count; None: none do.
+        means: by what it is judged.
     """
-    if not compiled.issuers and not compiled.rules and compiled.access_default == "none":
+    plain = not compiled.rules and compiled.access_default == "none"
+    if plain and not compiled.issuers and not compiled.rates:
         return None
+    nothing = _Nothing()
+    limiter = Limiter(compiled.rates, means.store or nothing) if compiled.rates else None
     challenge = f'Bearer realm="{compiled.public_host}"' if compiled.issuers else ""
     access = Access(compiled.rules, DEFAULT[compiled.access_default], challenge)
     if not compiled.issuers:
-        return Admission(access)
+        return Admission(access, None, limiter)
     from sealgate.guard.tokens.showing import Showing
     from sealgate.guard.tokens.verifier import Verifier
 
-    return Admission(access, Showing(Verifier(compiled.issuers, issued or _Nothing()), challenge))
+    verifier = Verifier(compiled.issuers, means.issued or nothing)
+    return Admission(access, Showing(verifier, challenge), limiter)

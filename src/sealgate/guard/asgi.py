@@ -7,6 +7,7 @@ import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sealgate.guard.admission import NOTHING, Means
 from sealgate.guard.asking import Asking
 from sealgate.guard.body import TooLarge
 from sealgate.guard.decision import (
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from sealgate.guard.log import Log
     from sealgate.guard.problems import Answer
     from sealgate.guard.sources import Source
-    from sealgate.guard.tokens.verifier import Documents
 
     Scope = dict[str, Any]
     Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -61,7 +61,7 @@ class Guard:
         source: the engine's way of telling facts.
         log: takes one event per denial.
         revoked: clients.
-        issued: keys by which tokens count.
+        means: by what it judges beside the policy.
     """
 
     def __init__(
@@ -72,14 +72,14 @@ class Guard:
         log: Log = to_stderr,
         *,
         revoked: Revoked = (),
-        issued: Documents | None = None,
+        means: Means = NOTHING,
         told: Told | None = None,
     ) -> None:
         self._app = app
-        self._revoked, self._issued = revoked, issued
+        self._revoked, self._means = revoked, means
         self._under_way = UnderWay(revoked, self._refused, told)
         self._asking = Asking(told)
-        self._judge = Judge(compiled, revoked, issued)
+        self._judge = Judge(compiled, revoked, means)
         self._source = source
         self._log = log
         # Whether a name is kept from the app. Clients choose names, so it is bounded.
@@ -87,7 +87,7 @@ class Guard:
 
     def use(self, compiled: Compiled) -> None:
         """Judge by another policy from the next request on."""
-        self._judge = Judge(compiled, self._revoked, self._issued)
+        self._judge = Judge(compiled, self._revoked, self._means)
         self._source.use(compiled)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -126,6 +126,8 @@ class Guard:
                 await self._refuse(admitted, Facts(client, method, host, target), scope, receive, send)
                 return
             client = admitted.client
+            if admitted.headers:
+                send = _telling(send, admitted.headers)
         facts = Facts(client, method, host, target)
         told_app = self._told_app(scope, headers, (client, origin.port), passed, judge.compiled)
         if client.watched:
@@ -364,6 +366,18 @@ async def _send_answer(said: Answer, kind: str, send: Send) -> None:
 def _size(headers: Headers) -> int:
     """Bytes of all header fields that came from outside: names and values."""
     return sum(len(name) + len(value) for name, value in headers if not name.startswith(b"sealgate-"))
+
+
+def _telling(send: Send, further: tuple[tuple[str, str], ...]) -> Send:
+    """Whatever the app answers, these fields are in it."""
+    fields = [(name.encode(), value.encode("latin-1")) for name, value in further]
+
+    async def telling(message: dict[str, Any]) -> None:
+        if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
+            message = {**message, "headers": [*message.get("headers", ()), *fields]}
+        await send(message)
+
+    return telling
 
 
 def _values(headers: Headers, name: str) -> list[str]:

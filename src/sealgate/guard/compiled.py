@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast, get_args
 
 from sealgate.errors import StateError
 from sealgate.guard import access
+from sealgate.guard.rates import Rate, rate_of
 from sealgate.guard.tokens.issuer import Issuer, issuer_of
 from sealgate.policy.membership import Kind
 from sealgate.policy.network import FAMILIES, Admitted
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA", "Authority", "Compiled", "Group", "Pattern", "compile_policy"]
 
-SCHEMA = 10
+SCHEMA = 11
 """Version of the JSON below; a worker of another version refuses it."""
 
 _MOST_USUAL_HOSTS = 4096
@@ -90,6 +91,7 @@ class Compiled:
         access_default: who may do what no rule speaks of: a key of ``access.DEFAULT``.
         rules: who may do what.
         issuers: whose tokens count.
+        rates: how often somebody may call.
         usual_hosts: complete Host values that are allowed; derived, so that most need no parsing.
     """
 
@@ -109,6 +111,7 @@ class Compiled:
     access_default: str = "none"
     rules: tuple[access.Rule, ...] = ()
     issuers: tuple[Issuer, ...] = ()
+    rates: tuple[Rate, ...] = ()
     usual_hosts: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -142,6 +145,7 @@ class Compiled:
                 "access_default": self.access_default,
                 "rules": access.written(self.rules),
                 "issuers": [one._asdict() for one in self.issuers],
+                "rates": [one._asdict() for one in self.rates],
             },
             indent=1,
         )
@@ -189,6 +193,7 @@ class Compiled:
             access_default=data["access_default"],
             rules=access.read(data["rules"]),
             issuers=tuple(issuer_of(one) for one in data["issuers"]),
+            rates=tuple(rate_of(one) for one in data["rates"]),
         )
 
 
@@ -268,11 +273,14 @@ def _is_rules(value: object) -> bool:
     return True
 
 
-def _is_issuers(value: object) -> bool:
-    try:
-        return isinstance(value, list) and all(issuer_of(one) for one in value)
-    except ValueError:
-        return False
+def _is_list_of(read: Callable[[object], object]) -> Callable[[object], bool]:
+    def is_one(value: object) -> bool:
+        try:
+            return isinstance(value, list) and all(read(one) for one in value)
+        except ValueError:
+            return False
+
+    return is_one
 
 
 def _admitted(value: dict[str, list[int]] | None) -> Admitted | None:
@@ -296,7 +304,8 @@ _KEYS = {
     "groups": _is_groups,
     "access_default": lambda value: isinstance(value, str) and value in access.DEFAULT,
     "rules": _is_rules,
-    "issuers": _is_issuers,
+    "issuers": _is_list_of(issuer_of),
+    "rates": _is_list_of(rate_of),
 }
 
 
@@ -349,6 +358,7 @@ def compile_policy(
         access_default=default,
         rules=rules,
         issuers=tuple(_issuers(policy)),
+        rates=tuple(Rate(one.by, one.count, one.period, one.most) for one in policy.limits.rates),
     )
 
 

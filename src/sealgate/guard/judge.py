@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from sealgate.guard.admission import admission_of
+from sealgate.guard.admission import NOTHING, Means, admission_of
 from sealgate.guard.decision import (
     ADDRESS_REFUSED,
     BLOCKED,
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from sealgate.guard.certificate import Certificate
     from sealgate.guard.client import Client
     from sealgate.guard.compiled import Compiled
-    from sealgate.guard.tokens.verifier import Documents
 
 __all__ = ["Judge", "Passed", "Revoked", "refusal"]
 
@@ -61,7 +60,7 @@ class Judge:
     Args:
         compiled: the policy.
         revoked: clients.
-        issued: keys by which tokens count; None: none do.
+        means: by what it judges beside the policy.
 
     Attributes:
         admission: what is asked of a request that was decided on; None: nothing.
@@ -69,9 +68,9 @@ class Judge:
 
     __slots__ = ("_known", "_revoked", "_whence", "admission", "compiled")
 
-    def __init__(self, compiled: Compiled, revoked: Revoked = (), issued: Documents | None = None) -> None:
+    def __init__(self, compiled: Compiled, revoked: Revoked = (), means: Means = NOTHING) -> None:
         self.compiled, self._revoked = compiled, revoked
-        self.admission = admission_of(compiled, issued)
+        self.admission = admission_of(compiled, means)
         self._known: dict[tuple[str, str], Passed] = {}
         self._whence: dict[str, bool] = {}
 

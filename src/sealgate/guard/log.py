@@ -21,6 +21,7 @@ Log = Callable[[Mapping[str, object]], None]
 
 _LONGEST_PATH = 256
 _LONGEST_WORD = 64
+_LONGEST_NAME = 128
 
 
 def denial(
@@ -29,7 +30,8 @@ def denial(
     """The event of one denial.
 
     ``target`` is the raw target; what follows its first ``?`` is left out, as queries carry tokens. Of who
-    shows a certificate the fingerprint is told, as in the access log, and the authority.
+    shows a certificate the fingerprint is told, as in the access log, and the authority; of a token that
+    counts, whose it is.
     """
     certificate = client.certificate if client else None
     known = (
@@ -37,6 +39,11 @@ def denial(
         if certificate
         else {}
     )
+    if client is not None and (token := client.token) is not None:
+        known |= {
+            "token_issuer": token.issuer[:_LONGEST_NAME],
+            "token_subject": token.subject[:_LONGEST_NAME],
+        }
     path = target.partition("?")[0]
     return {
         "event": "denied",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sealgate.guard.admission import NOTHING, Means
 from sealgate.guard.asking import Asking
 from sealgate.guard.body import ClosingBody, TooLarge, discard, spool
 from sealgate.guard.decision import (
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from sealgate.guard.judge import Passed, Revoked
     from sealgate.guard.log import Log
     from sealgate.guard.sources import Source
-    from sealgate.guard.tokens.verifier import Documents
 
     Environ = dict[str, Any]
     StartResponse = Callable[..., Any]
@@ -54,7 +54,7 @@ class Guard:
         source: the engine's way of telling facts.
         log: takes one event per denial.
         revoked: clients.
-        issued: keys by which tokens count.
+        means: by what it judges beside the policy.
         spool_directory: for request bodies of unknown length over 1 MiB; default: the system's.
     """
 
@@ -66,15 +66,15 @@ class Guard:
         log: Log = to_stderr,
         *,
         revoked: Revoked = (),
-        issued: Documents | None = None,
+        means: Means = NOTHING,
         told: Told | None = None,
         spool_directory: str | None = None,
     ) -> None:
         self._app = app
-        self._revoked, self._issued = revoked, issued
+        self._revoked, self._means = revoked, means
         self._under_way = UnderWay(revoked, self._refused, told)
         self._asking = Asking(told)
-        self._judge = Judge(compiled, revoked, issued)
+        self._judge = Judge(compiled, revoked, means)
         self._source = source
         self._log = log
         self._spool_directory = spool_directory
@@ -83,7 +83,7 @@ class Guard:
 
     def use(self, compiled: Compiled) -> None:
         """Judge by another policy from the next request on."""
-        self._judge = Judge(compiled, self._revoked, self._issued)
+        self._judge = Judge(compiled, self._revoked, self._means)
         self._source.use(compiled)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -111,6 +111,8 @@ class Guard:
             if isinstance(admitted, Deny):
                 return self._refuse(admitted, Facts(client, method, host, target), environ, start_response)
             client = admitted.client
+            if admitted.headers:
+                start_response = _telling(start_response, admitted.headers)
         facts = Facts(client, method, host, target, length)
         self._introduce(environ, facts, passed, origin.port, judge.compiled)
         abort = environ.pop("sealgate.abort", None)
@@ -254,6 +256,16 @@ def _answered(deny: Deny, environ: Environ, start_response: StartResponse) -> li
     )
     start_response(f"{said.status} {said.phrase}", list(said.headers))
     return [said.body] if said.body else []
+
+
+def _telling(start_response: StartResponse, further: tuple[tuple[str, str], ...]) -> StartResponse:
+    """Whatever the app answers, these fields are in it."""
+
+    def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:  # noqa: ANN401 - PEP 3333
+        told = [*headers, *further]
+        return start_response(status, told) if exc_info is None else start_response(status, told, exc_info)
+
+    return start
 
 
 class _Fields:

@@ -130,6 +130,12 @@ class Rule(Model):
     deny: StrictBool = False
     """Nobody, instead."""
 
+    def as_word(self, name: str) -> str:
+        """``require`` is a list of alternatives in the model, and may be a word in the file."""
+        if name != "require" or self.require is None or self.require not in {(), (Requirement(),)}:
+            return ""
+        return "authenticated" if self.require else "none"
+
     @model_validator(mode="after")
     def _one(self) -> Rule:
         if self.deny == (self.require is not None):

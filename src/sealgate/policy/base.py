@@ -11,3 +11,7 @@ class Model(BaseModel):
     """Frozen, strict, and nothing unknown."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    def as_word(self, name: str) -> str:  # noqa: ARG002 - of those that have some
+        """The word that a file says for the value of this key; empty: it says the value itself."""
+        return ""

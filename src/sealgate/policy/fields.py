@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from sealgate.policy.base import Model
 from sealgate.policy.quoting import shown
 from sealgate.policy.values import Expected
 
@@ -177,8 +178,12 @@ def written(shape: Shape, value: Any) -> str:  # noqa: ANN401 - any value of a p
 
 def _inline(shape: Shape, value: BaseModel) -> str:
     """An inline table of what is not empty."""
-    keys = [name for name in type(value).model_fields if getattr(value, name) not in {"", (), None}]
-    pairs = (f"{name} = {written(shape.key(name) or shape, getattr(value, name))}" for name in keys)
+    word = value.as_word if isinstance(value, Model) else lambda _: ""
+    names = type(value).model_fields
+    keys = [name for name in names if getattr(value, name) not in {"", (), None} or word(name)]
+    pairs = (
+        f"{name} = {written(shape.key(name) or shape, word(name) or getattr(value, name))}" for name in keys
+    )
     return f"{{ {', '.join(pairs)} }}"
 
 

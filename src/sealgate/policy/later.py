@@ -12,7 +12,6 @@ LATER_KEYS = frozenset(
     {
         "limits.rate_store",
         "limits.rate_store_failure",
-        "limits.rates",
         "network.trusted_proxies",
         "tokens.api_key_header",
         "tokens.api_keys",

@@ -18,6 +18,7 @@ from sealgate.policy.base import Model
 from sealgate.policy.groups import Groups, Member
 from sealgate.policy.monitor import Monitor
 from sealgate.policy.network import Admitted, Decided, admitted, decided
+from sealgate.policy.rates import Rate
 from sealgate.policy.tokens import Tokens
 from sealgate.policy.values import (
     Address,
@@ -237,6 +238,10 @@ class Limits(Model):
     """All request header fields together; more is 431."""
     connections: Annotated[StrictInt, Field(ge=1, le=10_000_000)] = 10000
     """Open connections of all listeners together."""
+    rates: Annotated[
+        tuple[Annotated[Rate, Expected('{ by = "address", rate = "100/min" }')], ...], Field(max_length=16)
+    ] = ()
+    """How often one caller may call; one budget for all workers of the machine; more is 429."""
 
 
 class Timeouts(Model):

@@ -164,6 +164,12 @@ _TABLE = (
         "Use HTTP/1.1 or HTTP/2.",
     ),
     ProblemType(
+        "rate-limited",
+        429,
+        "Too many requests",
+        "Wait as long as the Retry-After header field says, then send fewer at a time.",
+    ),
+    ProblemType(
         "headers-too-large",
         431,
         "The request header fields are too large",
@@ -180,6 +186,13 @@ _TABLE = (
         503,
         "The application is not available",
         "Try again in a few seconds.",
+    ),
+    ProblemType(
+        "rates-unavailable",
+        503,
+        "The service cannot count requests now",
+        "This is not the caller's mistake; send the same request again in a few seconds.",
+        retry_after=2,
     ),
     ProblemType(
         "client-status-unknown",

@@ -304,6 +304,18 @@ def _issuers(policy: Policy) -> Iterator[Finding]:
             yield Finding((*where, "certificate_bound"), fact, '"optional" or "off"')
 
 
+def _rates(policy: Policy) -> Iterator[Finding]:
+    """Rates that count nobody, or the same twice."""
+    for index, one in enumerate(policy.limits.rates):
+        where: KeyPath = ("limits", "rates", index)
+        if one in policy.limits.rates[:index]:
+            yield Finding(where, "a second time", "each rate once")
+        if one.by == "token" and not policy.tokens.asked:
+            yield Finding((*where, "by"), "nobody's tokens count: [tokens] has no issuer", '"address"')
+        if one.by == "client" and not policy.authenticates:
+            yield Finding((*where, "by"), "callers cannot show who they are", '"address"')
+
+
 def _acme_unused(policy: Policy) -> Iterator[Finding]:
     """A table that nothing reads: whoever wrote it means a certificate that he does not get."""
     source = policy.certificate.source
@@ -402,6 +414,7 @@ RULES: tuple[Rule, ...] = (
     Rule(("network.allow", "network.deny"), _network),
     Rule(("access.default", "clients.mode", "tokens"), access_rules.unauthenticated),
     Rule(("tokens.issuers", "clients.mode"), _issuers),
+    Rule(("limits.rates", "tokens", "clients.mode"), _rates),
     Rule(
         ("access.rules", "clients.mode", "clients.groups", "clients.authorities", "tokens"),
         access_rules.requirements,

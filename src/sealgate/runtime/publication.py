@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sealgate._system.board import Board
 from sealgate._system.clock import system_clock
 from sealgate._system.files import write_atomic
+from sealgate._system.rate_table import RateTable
 from sealgate.engines.contract import Capability, Enforcer
 from sealgate.engines.registry import engine
 from sealgate.errors import SealgateError
@@ -68,6 +69,7 @@ class Publication:
         self.generation = 0
         self.revocations = Revocations()
         self._issued = Issued(say)
+        self.rates = RateTable()
         self._issuers: dict[str, None] = {}
         self._listed = False
         self.others = False

@@ -20,11 +20,11 @@ from granian.server import mp
 from granian.server.mp import MPServer
 
 from sealgate.engines.counts import Row
+from sealgate.guard.admission import Means
 from sealgate.guard.asgi import Guard as AsgiGuard
 from sealgate.guard.compiled import Compiled
 from sealgate.guard.judge import Revoked
 from sealgate.guard.sources import Source
-from sealgate.guard.tokens.verifier import Documents
 from sealgate.guard.under_way import quiet
 from sealgate.guard.wsgi import Guard as WsgiGuard
 from sealgate.runtime.app import Interface
@@ -66,7 +66,7 @@ def serve(  # noqa: PLR0913 - each is another part's affair
     *,
     source: Source,
     revoked: Revoked,
-    issued: Documents | None,
+    means: Means,
     threads: int,
     counts: Row,
     ready: Callable[[], None],
@@ -81,7 +81,7 @@ def serve(  # noqa: PLR0913 - each is another part's affair
         sock: listening, h2c and HTTP/1.1.
         source: where the guard takes its facts from.
         revoked: the revoked clients.
-        issued: the keys by which tokens count.
+        means: by what the guard judges beside the policy.
         threads: of a WSGI app.
         counts: where what is answered is counted.
         ready: called once requests will be answered.
@@ -92,12 +92,12 @@ def serve(  # noqa: PLR0913 - each is another part's affair
     holder = ((None, shared), None)
     log = counted_log(counts.denied)
     if interface == "wsgi":
-        guarded: Any = WsgiGuard(app, compiled, source, log, revoked=revoked, issued=issued, told=counts)
+        guarded: Any = WsgiGuard(app, compiled, source, log, revoked=revoked, means=means, told=counts)
         _call_by(Caller(guarded, threads, counts.answered))
         ready()
         MPServer._spawn_wsgi_worker(*_arguments(guarded, holder, threads))  # noqa: SLF001 - see above
         return
-    guard = AsgiGuard(app, compiled, source, log, revoked=revoked, issued=issued, told=counts)
+    guard = AsgiGuard(app, compiled, source, log, revoked=revoked, means=means, told=counts)
     guarded = _Outermost(guard, counts, ready, failed)
     MPServer._spawn_asgi_lifespan_worker(*_arguments(guarded, holder, 1))  # noqa: SLF001 - see above
 

@@ -141,6 +141,7 @@ class Standing:
             sys.executable,
             self.publication.revocations.fd,
             self.publication.issued.fd,
+            self.publication.rates.fd,
         )
         return replace(
             site.facts(workers),
@@ -164,6 +165,7 @@ class Standing:
             self.proof,
             self.publication.revocations.fd,
             self.publication.issued.fd,
+            self.publication.rates.fd,
         )
 
     async def tried(self, spec: Launch) -> Backend:

@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sealgate._system.board import BoardReader
 from sealgate._system.process import ORDINARY, die_with_parent, limit_capabilities
 from sealgate.engines.counts import Row
 from sealgate.errors import AppError, SealgateError
@@ -26,6 +25,7 @@ from sealgate.guard.compiled import Compiled
 from sealgate.guard.sources import source
 from sealgate.pki.revocations import Revoked
 from sealgate.runtime.app import load
+from sealgate.runtime.means import means_of
 
 __all__ = ["Orders", "main"]
 
@@ -47,6 +47,7 @@ class Orders:
         counts: file descriptor of the memory in which it counts; -1: nobody reads that.
         revocations: file descriptor of the revoked clients; -1: nobody is.
         issued: file descriptor of the keys by which tokens count; -1: none.
+        rates: file descriptor of the budgets of callers; -1: nobody counts.
     """
 
     app: str
@@ -61,6 +62,7 @@ class Orders:
     counts: int = -1
     revocations: int = -1
     issued: int = -1
+    rates: int = -1
 
     def to_json(self) -> str:
         """For the worker's standard input."""
@@ -99,14 +101,6 @@ def _revoked(fd: int) -> Revoked | tuple[()]:
     return revoked
 
 
-def _issued(fd: int) -> BoardReader | None:
-    if fd < 0:
-        return None
-    reader = BoardReader(fd)
-    os.close(fd)
-    return reader
-
-
 def _texts(details: dict[str, object]) -> dict[str, str]:
     return {key: str(value) for key, value in details.items()}
 
@@ -118,7 +112,9 @@ def _serve(orders: Orders, answer: Callable[..., None]) -> None:
     if orders.counts >= 0:
         os.close(orders.counts)
     revoked = _revoked(orders.revocations)
-    issued = _issued(orders.issued)
+    means = means_of(orders.issued, orders.rates)
+    if orders.issued >= 0:
+        os.close(orders.issued)
     # Again, where Landlock is missing: execve(2) gave root everything back, and forgets nothing else.
     limit_capabilities(ORDINARY if os.geteuid() == 0 else frozenset())
     die_with_parent(orders.parent)
@@ -140,7 +136,7 @@ def _serve(orders: Orders, answer: Callable[..., None]) -> None:
             given=revoked,
         ),
         revoked=revoked,
-        issued=issued,
+        means=means,
         threads=orders.threads,
         counts=counts,
         ready=lambda: answer("ready", **facts),

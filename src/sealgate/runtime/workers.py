@@ -47,6 +47,7 @@ class Launch:
     proof: str = field(default="", repr=False)
     revocations: int = -1
     issued: int = -1
+    rates: int = -1
 
 
 @dataclass(slots=True)
@@ -97,7 +98,12 @@ async def _launched(spec: Launch, counting: int) -> Running:
             stdin=asyncio.subprocess.PIPE,
             env=_environment(spec),
             pass_fds=tuple(
-                fd for fd in (writing, listener.fileno(), counting, spec.revocations, spec.issued) if fd >= 0
+                fd
+                for fd in (
+                    *(writing, listener.fileno(), counting),
+                    *(spec.revocations, spec.issued, spec.rates),
+                )
+                if fd >= 0
             ),
             start_new_session=True,
             preexec_fn=partial(_separated, spec.separation),
@@ -168,6 +174,7 @@ def _orders(spec: Launch, listener: int, answers: int, counts: int) -> Orders:
         counts=counts,
         revocations=spec.revocations,
         issued=spec.issued,
+        rates=spec.rates,
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from sealgate.engines.contract import ALWAYS, Capability, Enforcer, Refusal
-from sealgate.engines.promises import EARLY, access, acme, key_type, monitor, network, tokens
+from sealgate.engines.promises import EARLY, access, acme, key_type, monitor, network, rates, tokens
 from sealgate.policy.model import Endpoint, Policy
 from sealgate.policy.profiles import load_profile
 
@@ -63,6 +63,7 @@ def promises(policy: Policy, words: Words) -> tuple[Capability | Refusal, ...]:
         *rows,
         *access(policy),
         *tokens(policy),
+        *rates(policy),
         *watching(policy),
         *_refusals(policy, words),
         *unseen(policy),

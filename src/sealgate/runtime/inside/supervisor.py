@@ -67,13 +67,21 @@ class Supervisor:
         counts: descriptor of the memory in which workers count what they answer.
         revocations: descriptor of the revoked clients; -1: nobody is.
         issued: descriptor of the keys by which tokens count; -1: none.
+        rates: descriptor of the budgets of callers; -1: nobody counts.
     """
 
     def __init__(
-        self, channel: Channel, state: Path, counts: int, revocations: int = -1, issued: int = -1
+        self,
+        channel: Channel,
+        state: Path,
+        counts: int,
+        revocations: int = -1,
+        issued: int = -1,
+        rates: int = -1,
     ) -> None:
         self._channel, self._state = channel, state
-        self._counts, self._revocations, self._issued = counts, revocations, issued
+        self._counts, self._revocations = counts, revocations
+        self._issued, self._rates = issued, rates
         self._site: _Site | None = None
         self._workers: list[Child] = []
         self._redirect: Child | None = None
@@ -178,6 +186,7 @@ class Supervisor:
             counts=self._counts,
             revocations=self._revocations,
             issued=self._issued,
+            rates=self._rates,
             place=place,
             parent=os.getpid(),
         )
@@ -350,12 +359,12 @@ def _say(text: str) -> None:
 
 def main() -> int:
     """Until told to end."""
-    number, counts, revocations, issued = (int(text) for text in sys.argv[1:5])
-    state = Path(sys.argv[5])
+    number, counts, *shared = (int(text) for text in sys.argv[1:6])
+    state = Path(sys.argv[6])
     channel = Channel(socket.socket(fileno=number))
-    for descriptor in (number, counts, *(one for one in (revocations, issued) if one >= 0)):
+    for descriptor in (number, counts, *(one for one in shared if one >= 0)):
         os.set_inheritable(descriptor, False)  # noqa: FBT003 - the standard library's signature
-    asyncio.run(Supervisor(channel, state, counts, revocations, issued).run())
+    asyncio.run(Supervisor(channel, state, counts, *shared).run())
     return 0
 
 

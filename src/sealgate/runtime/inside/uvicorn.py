@@ -30,7 +30,6 @@ from uvicorn.config import Config
 from uvicorn.lifespan.on import LifespanOn
 from uvicorn.server import ServerState
 
-from sealgate._system.board import BoardReader
 from sealgate._system.process import ORDINARY, die_with_parent, limit_capabilities
 from sealgate.engines.channel import Channel
 from sealgate.engines.counts import Row
@@ -50,6 +49,7 @@ from sealgate.runtime.inside.budget import Budget
 from sealgate.runtime.inside.connection import Connection
 from sealgate.runtime.inside.house import House
 from sealgate.runtime.inside.journal import Journal
+from sealgate.runtime.means import means_of
 
 __all__ = ["Orders", "Worker", "main"]
 
@@ -76,6 +76,7 @@ class Orders:
         counts: descriptor of the memory in which is counted what is answered.
         revocations: descriptor of the revoked clients; -1: nobody is.
         issued: descriptor of the keys by which tokens count; -1: none.
+        rates: descriptor of the budgets of callers; -1: nobody counts.
         place: its own in both.
         parent: pid of the supervisor.
     """
@@ -88,13 +89,14 @@ class Orders:
     counts: int
     revocations: int
     issued: int
+    rates: int
     place: int
     parent: int
 
     @property
     def descriptors(self) -> tuple[int, ...]:
         """What the process inherits."""
-        own = (self.channel, self.budget, self.counts, self.revocations, self.issued)
+        own = (self.channel, self.budget, self.counts, self.revocations, self.issued, self.rates)
         return (*(number for number in own if number >= 0), *self.listeners)
 
     def to_json(self) -> str:
@@ -126,10 +128,10 @@ class Worker:
         clients = settings.tls.clients != "off"
         counts = Row(orders.counts, orders.place)
         revoked = Revoked(orders.revocations) if orders.revocations >= 0 else ()
-        issued = BoardReader(orders.issued) if orders.issued >= 0 else None
+        means = means_of(orders.issued, orders.rates)
         told = source("inside", clients=clients, compiled=compiled, given=revoked)
         log = counted_log(counts.denied)
-        self._guard = Guard(app, compiled, told, log, revoked=revoked, issued=issued, told=counts)
+        self._guard = Guard(app, compiled, told, log, revoked=revoked, means=means, told=counts)
         hsts = Hsts(settings.hsts, settings.hsts_local)
         self._house = House(self._guard, settings, hsts, Journal(), counts, _suites(context))
         self._announced = _Announced(self._guard)

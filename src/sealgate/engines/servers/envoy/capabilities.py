@@ -34,6 +34,7 @@ def capabilities(policy: Policy) -> tuple[Capability | Refusal, ...]:
         _timeouts,
         promises.access,
         promises.tokens,
+        promises.rates,
         promises.monitor,
         _refusals,
     )

@@ -90,7 +90,13 @@ def _refusals(policy: Policy) -> Iterator[Refusal]:
 
 
 def unlisted(policy: Policy) -> Iterator[Refusal]:
-    """What no Gunicorn without a keeper can: know who was revoked by the private authority."""
+    """What no Gunicorn without a keeper can: know whose tokens count, how often who calls, who is revoked."""
+    if policy.tokens.issuers:
+        reason = "nobody follows the keys of issuers here, so no token would count"
+        yield Refusal("tokens.issuers", reason, "no issuers, or `sealgate serve`")
+    if policy.limits.rates:
+        reason = "nobody shares the count of requests among workers here"
+        yield Refusal("limits.rates", reason, "no rates, or `sealgate serve`")
     if policy.own_list:
         reason = "nobody makes the private authority's list anew here, so a revoked certificate would count"
         yield Refusal(

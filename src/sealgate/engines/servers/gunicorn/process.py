@@ -129,7 +129,8 @@ async def start(
     Raises:
         EngineRefused: `engine-refused`; nothing is left running.
     """
-    shared = (facts.app.revocations, facts.app.issued) if facts.app else (-1, -1)
+    app = facts.app
+    shared = (app.revocations, app.issued, app.rates) if app else (-1, -1, -1)
     budget = os.memfd_create("connections", os.MFD_CLOEXEC)
     os.ftruncate(budget, PLACES * 8)
     reading, writing = os.pipe()
@@ -156,6 +157,7 @@ async def start(
         "counts": counts,
         "revocations": shared[0],
         "issued": shared[1],
+        "rates": shared[2],
         "folder": str(folder),
         "openssl": environ.get("OPENSSL_CONF"),
     }

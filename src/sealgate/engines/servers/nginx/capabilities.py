@@ -38,6 +38,7 @@ def capabilities(policy: Policy) -> tuple[Capability | Refusal, ...]:
         _timeouts,
         promises.access,
         promises.tokens,
+        promises.rates,
         promises.monitor,
         _refusals,
     )

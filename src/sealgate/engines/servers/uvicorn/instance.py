@@ -96,7 +96,8 @@ class Instance:
         try:
             # As the keeper's own: relative paths of the app are relative to where it was called.
             assert facts.app is not None  # noqa: S101 - it is inside
-            numbers = (theirs.fileno(), self._counting, facts.app.revocations, facts.app.issued)
+            shared = (facts.app.revocations, facts.app.issued, facts.app.rates)
+            numbers = (theirs.fileno(), self._counting, *shared)
             self._process = await asyncio.create_subprocess_exec(
                 *(str(self._program.path), "-P", "-m", _MODULE, *map(str, numbers), str(self._state)),
                 env=self._environment(),

@@ -75,6 +75,7 @@ class Site(BaseApplication):  # type: ignore[misc]  # Gunicorn has no types
             counts=told["counts"],
             revocations=told["revocations"],
             issued=told["issued"],
+            rates=told["rates"],
             folder=told["folder"],
         )
 

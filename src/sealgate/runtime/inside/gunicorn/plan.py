@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sealgate._system.board import BoardReader
 from sealgate.engines.counts import PLACES, Row
 from sealgate.engines.servers.gunicorn.orders import Orders
 from sealgate.engines.tls_context import LiveContext
@@ -21,6 +20,7 @@ from sealgate.runtime.inside.answers import Hsts
 from sealgate.runtime.inside.budget import Budget
 from sealgate.runtime.inside.gunicorn.reading import LONGEST_LINE
 from sealgate.runtime.inside.journal import Journal
+from sealgate.runtime.means import means_of
 
 __all__ = ["GUARDED", "PLACES", "Plan", "settings"]
 
@@ -41,6 +41,7 @@ class Plan:
         counts: descriptor of the memory in which is counted what is answered; -1: nobody reads that.
         revocations: descriptor of the revoked clients; -1: nobody is.
         issued: descriptor of the keys by which tokens count; -1: none.
+        rates: descriptor of the budgets of callers; -1: nobody counts.
         folder: where large request bodies go.
         place: this process's in both; 0: by its age.
         compiled: the guard's policy, where nobody publishes one.
@@ -52,6 +53,7 @@ class Plan:
     counts: int = -1
     revocations: int = -1
     issued: int = -1
+    rates: int = -1
     folder: str | None = None
     place: int = 0
     compiled: Compiled | None = None
@@ -99,7 +101,7 @@ class Plan:
             told,
             counted_log(counts.denied),
             revoked=revoked,
-            issued=BoardReader(self.issued) if self.issued >= 0 else None,
+            means=means_of(self.issued, self.rates),
             told=counts,
             spool_directory=self.folder,
         )
