@@ -110,11 +110,9 @@ _INSTALLED: dict[str, dict[str, dict[str, Any]]] = {
             "authorities": [{"name": "partners", "file": "p.pem", "crl": "p.crl", "grace": "6h"}],
         }
     },
-    "limits.rates = [{ ... }]": {**_APP, "limits": {"rates": [{"by": "address", "rate": "100/min"}]}},
-    'limits.rates = [{ ... }], site.upstream = "..."': {
-        **_UPSTREAM,
-        "limits": {"rates": [{"by": "address", "rate": "100/min"}]},
-    },
+    "access.rules = [{ ... }]": {"access": {"rules": [{"path": "/admin/**", "deny": True}]}},
+    "tokens.issuers = [{ ... }]": {"tokens": {"issuers": [_ISSUER]}},
+    "limits.rates = [{ ... }]": {"limits": {"rates": [{"by": "address", "rate": "100/min"}]}},
     'network.allow = ["10.0.0.0/8"]': {"network": {"allow": ["10.0.0.0/8"]}},
     'network.deny = ["127.0.0.0/8"]': {"network": {"deny": ["127.0.0.0/8"]}},
     'limits.body = "0"': {"limits": {"body": "0"}},

@@ -9,6 +9,7 @@ it, or the app is wrapped in another one, put it first::
 from __future__ import annotations
 
 import contextlib
+import importlib
 import inspect
 import re
 from collections.abc import Callable, MutableMapping
@@ -95,12 +96,11 @@ def requires(
         TypeError: at import, where something is no text, or the decorated is no responder.
         ValueError: likewise, where it is no name that a policy can have.
     """
-    import falcon
-
     from sealgate.guard.access import Access, Need, Rule, judge
     from sealgate.guard.client import Client
     from sealgate.guard.problems import answer
 
+    falcon: Any = importlib.import_module("falcon")  # the app's own: no dependency of ours
     if not isinstance(token, bool):
         raise TypeError(f"token is True or False, not {token!r}")
     need = Need(

@@ -41,7 +41,7 @@ def at_once(site: Site, count: int) -> list[Answer]:
     return found
 
 
-@at_least("envoy", "gunicorn")
+@at_least("envoy")
 def test_rates(stack: ExitStack, which: str) -> None:
     site = started(
         stack,

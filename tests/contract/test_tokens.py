@@ -72,7 +72,7 @@ def until(site: Site, path: str, status: int, *fields: str) -> None:
         time.sleep(0.2)
 
 
-@at_least("envoy", "gunicorn")
+@at_least("envoy")
 def test_tokens(stack: ExitStack, which: str, tmp_path: Path) -> None:
     keys = tmp_path / "keys.json"
     published(keys, jwk("ES256", "one"), jwk("RS256", "two"))

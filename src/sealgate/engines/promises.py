@@ -20,7 +20,6 @@ __all__ = [
     "NO_HTTP3",
     "UNANSWERED",
     "VERSION",
-    "access",
     "acme",
     "app_workers",
     "authorities",
@@ -28,6 +27,7 @@ __all__ = [
     "canonical_path",
     "certificate",
     "clients_mode",
+    "few",
     "groups",
     "http",
     "http_versions",
@@ -42,10 +42,8 @@ __all__ = [
     "plain_http",
     "proxy_protocol",
     "published",
-    "rates",
     "size",
     "suites",
-    "tokens",
     "upstream",
     "url",
     "whole_milliseconds",
@@ -86,13 +84,14 @@ def judge(policy: Policy, *, guard: str, engine: str) -> tuple[Enforcer, str]:
     return (_ENGINE, engine) if policy.site.upstream else (_GUARD, guard)
 
 
-def _few(values: tuple[str, ...]) -> str:
+def few(values: tuple[str, ...]) -> str:
+    """The first of many."""
     return ", ".join(values[:3]) + (f" and {len(values) - 3} more" if len(values) > 3 else "")
 
 
 def names(policy: Policy, by: Enforcer, how: str) -> Capability:
     """Which Hosts are answered."""
-    said = _few(policy.site.names)
+    said = few(policy.site.names)
     return Capability("site.names", f"only {said}; any other Host is 421", by, how)
 
 
@@ -386,9 +385,9 @@ def network(policy: Policy, by: Enforcer, how: str) -> Iterator[Capability]:
     """Who may come in, by address."""
     allow, deny = policy.network.allow, policy.network.deny
     answered = "after the handshake; for plain HTTP too, but for what an ACME authority asks there"
-    may = f"only {_few(allow)} may come in; other addresses get 403" if allow else "any address may come in"
+    may = f"only {few(allow)} may come in; other addresses get 403" if allow else "any address may come in"
     no_one = "no address is shut out"
-    may_not = f"{_few(deny)} may not come in, whatever allow says: 403" if deny else no_one
+    may_not = f"{few(deny)} may not come in, whatever allow says: 403" if deny else no_one
     for key, promise, named in (("allow", may, allow), ("deny", may_not, deny)):
         yield Capability(f"network.{key}", promise, by, f"{how}; {answered}" if named else "no rule")
     yield _fetched(policy)
@@ -401,64 +400,10 @@ def _fetched(policy: Policy) -> Capability:
         return Capability("network.fetch", "no list is fetched", _KEEPER, "none is named")
     own = policy.network.fetch
     promise = f"revocation lists of {joined(names)} are fetched" + (
-        f", from the whole internet and {_few(own)}" if own else ", never from a network of your own"
+        f", from the whole internet and {few(own)}" if own else ", never from a network of your own"
     )
     how = "a process without keys; whoever no list could name yet gets 503"
     return Capability("network.fetch", promise, _KEEPER, how)
-
-
-def access(policy: Policy) -> Iterator[Capability | Refusal]:
-    """Who may do what."""
-    rules, default = policy.access.rules, policy.access_default
-    others = {
-        "none": "everybody may do what no rule speaks of",
-        "authenticated": "whoever is not known gets 403 where no rule speaks",
-        "deny": "nobody may do what no rule speaks of: 403",
-    }[default]
-    by = _ENGINE if policy.site.upstream else _GUARD
-    if policy.site.upstream and policy.judges_access:
-        key = "access.rules" if rules else "access.default"
-        reason = "there is no guard before an upstream that could judge who may do what"
-        way_out = 'site.app, clients.mode = "required", or access.default = "none" without rules'
-        yield Refusal(key, reason, way_out)
-        return
-    if not policy.judges_access and default == "authenticated":
-        yield Capability(
-            "access.default", "nobody is unknown: each has a client certificate", _ENGINE, "clients.mode"
-        )
-    else:
-        yield Capability("access.default", others, by, "each request")
-    said = f"{len(rules)} rule{'s' if len(rules) > 1 else ''}, the first that fits decides"
-    how = "`sealgate check --explain GET /path` says which" if rules else "no rule"
-    yield Capability("access.rules", said if rules else "there is no rule", by, how)
-
-
-def rates(policy: Policy) -> Iterator[Capability | Refusal]:
-    """How often somebody may call."""
-    found = policy.limits.rates
-    if found and policy.site.upstream:
-        reason = "there is no guard before an upstream that could count requests"
-        yield Refusal("limits.rates", reason, "site.app, or no rates")
-        return
-    by = _ENGINE if policy.site.upstream else _GUARD
-    said = _few(tuple(f"{one.rate} by {one.by}, {one.most} at once" for one in found))
-    promise = f"at most {said}; more is 429" if found else "nobody counts how often somebody calls"
-    yield Capability("limits.rates", promise, by, "one budget for all workers" if found else "no rate")
-
-
-def tokens(policy: Policy) -> Iterator[Capability | Refusal]:
-    """Whose tokens count."""
-    issuers = policy.tokens.issuers
-    if issuers and policy.site.upstream:
-        reason = "there is no guard before an upstream that could verify tokens"
-        yield Refusal("tokens.issuers", reason, "site.app, or no issuers")
-        return
-    if not issuers:
-        by = _ENGINE if policy.site.upstream else _GUARD
-        yield Capability("tokens.issuers", "nobody's tokens count", by, "no issuer")
-        return
-    promise = f"only tokens of {_few(tuple(one.issuer for one in issuers))} count; any other is 401"
-    yield Capability("tokens.issuers", promise, _GUARD, "RFC 8725; signature, audience, dates, binding")
 
 
 def whole_milliseconds(policy: Policy, title: str) -> Iterator[Refusal]:

@@ -1,4 +1,4 @@
-"""What ``[access]`` cannot mean: a rule that never decides, and one that nobody can meet."""
+"""What ``[access]``, ``[tokens]`` and rates cannot mean: what never decides, and what nobody can meet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sealgate.policy.positions import KeyPath
 from sealgate.policy.quoting import shown
 from sealgate.policy.routes import ANY
 
-__all__ = ["requirements", "shadowed", "unauthenticated"]
+__all__ = ["issuers", "rates", "requirements", "shadowed", "unauthenticated"]
 
 
 def unauthenticated(policy: Policy) -> Iterator[Finding]:
@@ -82,3 +82,30 @@ def shadowed(policy: Policy) -> Iterator[Finding]:
 
 def _covers(one: AccessRule, other: AccessRule) -> bool:
     return ANY in one.methods or set(one.methods) >= set(other.methods)
+
+
+def issuers(policy: Policy) -> Iterator[Finding]:
+    """Issuers that nobody can be told apart from, or whose tokens could never count."""
+    seen: set[str] = set()
+    for index, one in enumerate(policy.tokens.issuers):
+        where: KeyPath = ("tokens", "issuers", index)
+        if one.issuer in seen:
+            yield Finding((*where, "issuer"), f"{shown(one.issuer)} a second time", "each issuer once")
+        seen.add(one.issuer)
+        if not one.jwks_file:
+            yield Finding((*where, "jwks_file"), "is missing", "the path of a JWK Set")
+        if one.certificate_bound == "required" and policy.clients.mode == "off":
+            fact = 'no client shows a certificate that a token could go with: clients.mode is "off"'
+            yield Finding((*where, "certificate_bound"), fact, '"optional" or "off"')
+
+
+def rates(policy: Policy) -> Iterator[Finding]:
+    """Rates that count nobody, or the same twice."""
+    for index, one in enumerate(policy.limits.rates):
+        where: KeyPath = ("limits", "rates", index)
+        if one in policy.limits.rates[:index]:
+            yield Finding(where, "a second time", "each rate once")
+        if one.by == "token" and not policy.tokens.asked:
+            yield Finding((*where, "by"), "nobody's tokens count: [tokens] has no issuer", '"address"')
+        if one.by == "client" and not policy.authenticates:
+            yield Finding((*where, "by"), "callers cannot show who they are", '"address"')

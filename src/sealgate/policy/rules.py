@@ -289,33 +289,6 @@ def _network(policy: Policy) -> Iterator[Finding]:
         )
 
 
-def _issuers(policy: Policy) -> Iterator[Finding]:
-    """Issuers that nobody can be told apart from, or whose tokens could never count."""
-    seen: set[str] = set()
-    for index, one in enumerate(policy.tokens.issuers):
-        where: KeyPath = ("tokens", "issuers", index)
-        if one.issuer in seen:
-            yield Finding((*where, "issuer"), f"{shown(one.issuer)} a second time", "each issuer once")
-        seen.add(one.issuer)
-        if not one.jwks_file:
-            yield Finding((*where, "jwks_file"), "is missing", "the path of a JWK Set")
-        if one.certificate_bound == "required" and policy.clients.mode == "off":
-            fact = 'no client shows a certificate that a token could go with: clients.mode is "off"'
-            yield Finding((*where, "certificate_bound"), fact, '"optional" or "off"')
-
-
-def _rates(policy: Policy) -> Iterator[Finding]:
-    """Rates that count nobody, or the same twice."""
-    for index, one in enumerate(policy.limits.rates):
-        where: KeyPath = ("limits", "rates", index)
-        if one in policy.limits.rates[:index]:
-            yield Finding(where, "a second time", "each rate once")
-        if one.by == "token" and not policy.tokens.asked:
-            yield Finding((*where, "by"), "nobody's tokens count: [tokens] has no issuer", '"address"')
-        if one.by == "client" and not policy.authenticates:
-            yield Finding((*where, "by"), "callers cannot show who they are", '"address"')
-
-
 def _acme_unused(policy: Policy) -> Iterator[Finding]:
     """A table that nothing reads: whoever wrote it means a certificate that he does not get."""
     source = policy.certificate.source
@@ -413,8 +386,8 @@ RULES: tuple[Rule, ...] = (
     Rule(("clients.groups", "clients.authorities"), _groups),
     Rule(("network.allow", "network.deny"), _network),
     Rule(("access.default", "clients.mode", "tokens"), access_rules.unauthenticated),
-    Rule(("tokens.issuers", "clients.mode"), _issuers),
-    Rule(("limits.rates", "tokens", "clients.mode"), _rates),
+    Rule(("tokens.issuers", "clients.mode"), access_rules.issuers),
+    Rule(("limits.rates", "tokens", "clients.mode"), access_rules.rates),
     Rule(
         ("access.rules", "clients.mode", "clients.groups", "clients.authorities", "tokens"),
         access_rules.requirements,

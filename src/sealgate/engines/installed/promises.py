@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from sealgate.engines.callers import access, rates, tokens
 from sealgate.engines.contract import ALWAYS, Capability, Enforcer, Refusal
-from sealgate.engines.promises import EARLY, access, acme, key_type, monitor, network, rates, tokens
+from sealgate.engines.promises import EARLY, acme, key_type, monitor, network
 from sealgate.policy.model import Endpoint, Policy
 from sealgate.policy.profiles import load_profile
 

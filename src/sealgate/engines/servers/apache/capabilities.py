@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from sealgate.engines import promises
+from sealgate.engines import callers, promises
 from sealgate.engines.contract import ALWAYS, Capability, Enforcer, Refusal
 from sealgate.engines.servers.apache.limits import ENDS, FIELDS, capacity
 from sealgate.engines.servers.apache.tls import HYBRID, groups
@@ -47,9 +47,9 @@ def capabilities(policy: Policy) -> tuple[Capability | Refusal, ...]:
         _network,
         _limits,
         _timeouts,
-        promises.access,
-        promises.tokens,
-        promises.rates,
+        callers.access,
+        callers.tokens,
+        callers.rates,
         promises.monitor,
         _refusals,
     )

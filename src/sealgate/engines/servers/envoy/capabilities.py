@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sealgate.engines import promises
+from sealgate.engines import callers, promises
 from sealgate.engines.contract import ALWAYS, Capability, Enforcer, Refusal
 from sealgate.policy.model import Policy
 from sealgate.policy.profiles import load_profile
@@ -32,9 +32,9 @@ def capabilities(policy: Policy) -> tuple[Capability | Refusal, ...]:
         _network,
         _limits,
         _timeouts,
-        promises.access,
-        promises.tokens,
-        promises.rates,
+        callers.access,
+        callers.tokens,
+        callers.rates,
         promises.monitor,
         _refusals,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 
-from sealgate.engines import promises
+from sealgate.engines import callers, promises
 from sealgate.engines.contract import ALWAYS, Capability, Enforcer, Refusal
 from sealgate.engines.tls_context import groups_known
 from sealgate.policy.model import Policy
@@ -30,9 +30,9 @@ def capabilities(policy: Policy) -> tuple[Capability | Refusal, ...]:
         _network,
         _limits,
         _timeouts,
-        promises.access,
-        promises.tokens,
-        promises.rates,
+        callers.access,
+        callers.tokens,
+        callers.rates,
         promises.monitor,
         _refusals,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from sealgate.engines import promises
+from sealgate.engines import callers, promises
 from sealgate.engines.contract import ALWAYS, Capability, Enforcer, Refusal
 from sealgate.engines.servers.nginx.spoofing import KNOWN
 from sealgate.engines.servers.nginx.tls import POST_QUANTUM
@@ -36,9 +36,9 @@ def capabilities(policy: Policy) -> tuple[Capability | Refusal, ...]:
         _network,
         _limits,
         _timeouts,
-        promises.access,
-        promises.tokens,
-        promises.rates,
+        callers.access,
+        callers.tokens,
+        callers.rates,
         promises.monitor,
         _refusals,
     )

@@ -1,0 +1,67 @@
+"""The rows about who may do what, by what token, how often: the guard's, whatever server stands in front. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sealgate.engines.contract import Capability, Enforcer, Refusal
+from sealgate.engines.promises import few
+from sealgate.policy.model import Policy
+
+__all__ = ["access", "rates", "tokens"]
+
+_ENGINE, _GUARD = Enforcer.ENGINE, Enforcer.GUARD
+
+
+def access(policy: Policy) -> Iterator[Capability | Refusal]:
+    """Who may do what."""
+    rules, default = policy.access.rules, policy.access_default
+    others = {
+        "none": "everybody may do what no rule speaks of",
+        "authenticated": "whoever is not known gets 403 where no rule speaks",
+        "deny": "nobody may do what no rule speaks of: 403",
+    }[default]
+    by = _ENGINE if policy.site.upstream else _GUARD
+    if policy.site.upstream and policy.judges_access:
+        key = "access.rules" if rules else "access.default"
+        reason = "there is no guard before an upstream that could judge who may do what"
+        way_out = 'site.app, clients.mode = "required", or access.default = "none" without rules'
+        yield Refusal(key, reason, way_out)
+        return
+    if not policy.judges_access and default == "authenticated":
+        yield Capability(
+            "access.default", "nobody is unknown: each has a client certificate", _ENGINE, "clients.mode"
+        )
+    else:
+        yield Capability("access.default", others, by, "each request")
+    said = f"{len(rules)} rule{'s' if len(rules) > 1 else ''}, the first that fits decides"
+    how = "`sealgate check --explain GET /path` says which" if rules else "no rule"
+    yield Capability("access.rules", said if rules else "there is no rule", by, how)
+
+
+def rates(policy: Policy) -> Iterator[Capability | Refusal]:
+    """How often somebody may call."""
+    found = policy.limits.rates
+    if found and policy.site.upstream:
+        reason = "there is no guard before an upstream that could count requests"
+        yield Refusal("limits.rates", reason, "site.app, or no rates")
+        return
+    by = _ENGINE if policy.site.upstream else _GUARD
+    said = few(tuple(f"{one.rate} by {one.by}, {one.most} at once" for one in found))
+    promise = f"at most {said}; more is 429" if found else "nobody counts how often somebody calls"
+    yield Capability("limits.rates", promise, by, "one budget for all workers" if found else "no rate")
+
+
+def tokens(policy: Policy) -> Iterator[Capability | Refusal]:
+    """Whose tokens count."""
+    issuers = policy.tokens.issuers
+    if issuers and policy.site.upstream:
+        reason = "there is no guard before an upstream that could verify tokens"
+        yield Refusal("tokens.issuers", reason, "site.app, or no issuers")
+        return
+    if not issuers:
+        by = _ENGINE if policy.site.upstream else _GUARD
+        yield Capability("tokens.issuers", "nobody's tokens count", by, "no issuer")
+        return
+    promise = f"only tokens of {few(tuple(one.issuer for one in issuers))} count; any other is 401"
+    yield Capability("tokens.issuers", promise, _GUARD, "RFC 8725; signature, audience, dates, binding")
