@@ -1,4 +1,4 @@
-"""The rows about who may do what, by what token, how often: the guard's, whatever server stands in front. Pure."""
+"""The rows about who may do what, by what token, how often: the guard's, whatever stands in front. Pure."""
 
 from __future__ import annotations
 
