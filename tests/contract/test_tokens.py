@@ -16,7 +16,7 @@ import pytest
 from tests.contract.certificates import Shown, make
 from tests.contract.sites import Site, at_least, started
 from tests.guard.tokens.issuing import AUDIENCE, ISSUER, claims, hmac, joined, jwk, text, token
-from tests.live.wire import H2, Answer, get, parse, read_until_closed
+from tests.live.wire import H2, Answer, get, parse, read_until_closed, tell
 
 FOLLOWED = 40.0
 """Seconds within which a changed file counts: it is looked at every 15."""
@@ -89,6 +89,7 @@ def test_tokens(stack: ExitStack, which: str, tmp_path: Path) -> None:
     said = [good]
     for alpn in site.alpns:
         _who_may(site, alpn, good, said)
+    _with_a_body(site)
     _bound(site, said)
     _followed(site, keys, good, said)
     for line in (site.served.out, site.served.err, *map(str, site.served.access())):
@@ -141,6 +142,14 @@ def _who_may(site: Site, alpn: str, good: str, said: list[str]) -> None:
     assert read == [ISSUER, "ann", ["orders:read"]]
     assert write == [ISSUER, "ann", ["orders:read", "orders:write"]]
     assert others == [None, None]
+
+
+def _with_a_body(site: Site) -> None:
+    """Whoever is still sending hears the answer, and not that the connection broke."""
+    body = b"x" * 600_000
+    post = get("localhost", "/x", f"Content-Length: {len(body)}", method="POST") + body
+    for _ in range(5):
+        assert [one.slug for one in tell(site.served, post)] == ["authentication-required"]
 
 
 def _bound(site: Site, said: list[str]) -> None:

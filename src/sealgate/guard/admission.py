@@ -6,6 +6,7 @@ of ``[access]``; how often they call. The first that denies answers.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sealgate.guard.access import DEFAULT, Access
@@ -49,15 +50,17 @@ NOTHING = Means()
 
 
 class Admitted(NamedTuple):
-    """Who may.
+    """Who may, or who may not.
 
     Attributes:
         client: the caller, with all that is known by now.
-        headers: further ones of the answer, lower-case.
+        headers: further ones of the app's answer, lower-case.
+        deny: he may not.
     """
 
     client: Client
     headers: Headers = ()
+    deny: Deny | None = None
 
 
 class Admission:
@@ -76,7 +79,7 @@ class Admission:
     ) -> None:
         self._access, self._showing, self._limiter = access, showing, limiter
 
-    def __call__(self, client: Client, method: str, path: str, fields: Fields) -> Admitted | Deny:
+    def __call__(self, client: Client, method: str, path: str, fields: Fields) -> Admitted:
         """May this caller do that?
 
         Args:
@@ -90,19 +93,19 @@ class Admission:
         if limiter is not None:
             deny, headers = limiter.address(client.address)
             if deny is not None:
-                return deny
+                return Admitted(client, (), deny)
         if self._showing is not None:
             known = self._showing(client, fields("authorization"))
             if isinstance(known, Deny):
-                return known
+                return _denied(client, known, headers)
             client = known
         refused = self._access(client, method, path)
         if refused is not None:
-            return refused
+            return _denied(client, refused, headers)
         if limiter is not None:
             deny, more = limiter.principal(client)
             if deny is not None:
-                return deny
+                return Admitted(client, (), deny)
             headers = _joined(headers, more)
         return Admitted(client, headers)
 
@@ -111,6 +114,11 @@ class Admission:
         if client.token is None or self._showing is None:
             return None
         return self._showing.refused(client.token)
+
+
+def _denied(client: Client, deny: Deny, headers: Headers) -> Admitted:
+    """A refusal costs budget too, and says so."""
+    return Admitted(client, (), replace(deny, headers=(*deny.headers, *headers)) if headers else deny)
 
 
 def _joined(one: Headers, other: Headers) -> Headers:

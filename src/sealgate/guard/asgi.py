@@ -122,10 +122,11 @@ class Guard:
         client = origin.client
         if judge.admission is not None:
             admitted = judge.admission(client, method, passed.path, partial(_values, headers))
-            if isinstance(admitted, Deny):
-                await self._refuse(admitted, Facts(client, method, host, target), scope, receive, send)
-                return
             client = admitted.client
+            if admitted.deny is not None:
+                facts = Facts(client, method, host, target)
+                await self._refuse(admitted.deny, facts, scope, receive, send)
+                return
             if admitted.headers:
                 send = _telling(send, admitted.headers)
         facts = Facts(client, method, host, target)

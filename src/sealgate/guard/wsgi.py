@@ -108,9 +108,12 @@ class Guard:
         client = origin.client
         if judge.admission is not None:
             admitted = judge.admission(client, method, passed.path, _Fields(environ))
-            if isinstance(admitted, Deny):
-                return self._refuse(admitted, Facts(client, method, host, target), environ, start_response)
             client = admitted.client
+            if admitted.deny is not None:
+                # Who is still sending would find an error where the answer is (see `discard`).
+                discard(environ["wsgi.input"], length, limit=judge.compiled.body_limit)
+                facts = Facts(client, method, host, target)
+                return self._refuse(admitted.deny, facts, environ, start_response)
             if admitted.headers:
                 start_response = _telling(start_response, admitted.headers)
         facts = Facts(client, method, host, target, length)

@@ -389,4 +389,22 @@ def test_what_is_remembered_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     by = verifier(*everything())
     for number in range(10):
         by.verify(token(jti=str(number)), "", NOW)
-    assert len(by._known) <= 3
+    assert len(by._state.known) <= 3
+
+
+def test_what_was_verified_by_keys_that_are_gone_is_not_remembered_with_the_new_ones() -> None:
+    """Another thread takes over the new keys while the signature is looked at by the old ones."""
+    published = Published(jwk("ES256", "one"))
+    said = token(header={"kid": "one"})
+
+    class Slow(Verifier):
+        def _verified(self, text: str, keys: Any) -> Any:
+            known = super()._verified(text, keys)
+            published.publish(jwk("ES256", "two", "two"))
+            with pytest.raises(Refused):
+                Verifier.verify(self, token(header={"kid": "other"}), "", NOW)
+            return known
+
+    by = Slow([Issuer(ISSUER, (AUDIENCE,), ("ES256",))], published)
+    by.verify(said, "", NOW)
+    assert refused(said, by) == "token-key-unknown"

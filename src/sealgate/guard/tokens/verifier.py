@@ -7,6 +7,7 @@ keys are in force. Dates and the binding to a certificate are judged at each req
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable, Mapping
@@ -44,6 +45,14 @@ class Documents(Protocol):
         """The newest, and its generation; empty: there was none yet."""
 
 
+class _State(NamedTuple):
+    """What goes together: a token that was verified by some keys is remembered with those, and no others."""
+
+    generation: int
+    keys: Mapping[str, tuple[Key, ...]]
+    known: dict[bytes, _Known]
+
+
 class _Known(NamedTuple):
     token: Token
     not_before: float
@@ -64,9 +73,9 @@ class Verifier:
     ) -> None:
         self._issuers = {one.name: one for one in issuers}
         self._documents, self._wanted = documents, wanted
-        self._generation = -1
-        self._keys: Mapping[str, tuple[Key, ...]] = {}
-        self._known: dict[bytes, _Known] = {}
+        self._state = _State(-1, {}, {})
+        for module in ("joserfc.jwk", "joserfc.jws"):  # now: at a request another version may lie there
+            importlib.import_module(module)
 
     def verify(self, text: str, fingerprint: str, now: float) -> Token:
         """The token.
@@ -79,14 +88,14 @@ class Verifier:
         Raises:
             Refused: it does not count.
         """
-        self._renew()
+        state = self._newest()
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-        known = self._known.get(digest)
+        known = state.known.get(digest)
         if known is None:
-            known = self._verified(text)
-            if len(self._known) >= _MOST_REMEMBERED:
-                self._known = {}
-            self._known[digest] = known
+            known = self._verified(text, state.keys)
+            if len(state.known) >= _MOST_REMEMBERED:
+                state.known.clear()
+            state.known[digest] = known
         token = known.token
         if token.expires is None or token.expires + LEEWAY <= now:
             raise Refused("token-expired")
@@ -98,25 +107,27 @@ class Verifier:
 
     def stands(self, token: Token, now: float) -> bool:
         """Does one that counted still: is it in date, and the key that signed it still its issuer's?"""
-        self._renew()
+        keys = self._newest().keys.get(token.issuer, ())
         in_date = token.expires is not None and now < token.expires + LEEWAY
-        return in_date and any(key.mark == token.mark for key in self._keys.get(token.issuer, ()))
+        return in_date and any(key.mark == token.mark for key in keys)
 
-    def _renew(self) -> None:
-        """Take over the newest keys; what cannot be read leaves none."""
-        if self._documents.generation == self._generation:
-            return
-        keys: dict[str, tuple[Key, ...]] = {}
+    def _newest(self) -> _State:
+        """With the newest keys; what cannot be read leaves none."""
+        state = self._state
         generation = self._documents.generation
+        if generation == state.generation:
+            return state
+        keys: dict[str, tuple[Key, ...]] = {}
         try:
             generation, document = self._documents.read()
             published = json.loads(document or b"{}").get("issuers", {})
             keys = {name: keys_of(published.get(name, []))[0] for name in self._issuers}
         except (OSError, ValueError, AttributeError, TypeError):  # half a document is nobody's key
             keys = {}
-        self._keys, self._known, self._generation = keys, {}, generation
+        self._state = state = _State(generation, keys, {})
+        return state
 
-    def _verified(self, text: str) -> _Known:
+    def _verified(self, text: str, keys: Mapping[str, tuple[Key, ...]]) -> _Known:
         try:
             parts = take_apart(text)
         except Malformed as error:
@@ -126,14 +137,14 @@ class Verifier:
             raise Refused("token-issuer")
         if parts.algorithm not in _allowed(issuer):
             raise Refused("token-algorithm")
-        key = self._key(issuer, parts)
+        key = self._key(issuer, parts, keys)
         _check_signature(text, key, parts.algorithm)
         return _claimed(issuer, key, parts.claims)
 
-    def _key(self, issuer: Issuer, parts: Compact) -> Key:
+    def _key(self, issuer: Issuer, parts: Compact, keys: Mapping[str, tuple[Key, ...]]) -> Key:
         fitting = [
             key
-            for key in self._keys.get(issuer.name, ())
+            for key in keys.get(issuer.name, ())
             if parts.algorithm in key.algorithms and (not parts.key or key.kid == parts.key)
         ]
         if not fitting and self._wanted is not None:
