@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from sealgate.guard import asgi, wsgi
 from sealgate.guard.admission import Means
+from sealgate.guard.client import Client
 from sealgate.guard.compiled import Compiled, compile_policy
+from sealgate.guard.judge import Judge
 from sealgate.guard.sources import EnvoySource
 from sealgate.policy.model import Policy
 from tests.guard.exchange import PROOF, Log, Reply, call_asgi, call_wsgi, environ, reply_of, scope
@@ -177,3 +180,23 @@ def test_without_what_it_judges_by_a_guard_lets_nobody_in() -> None:
     guard = wsgi.Guard(lambda env, start: [], TOKENS, EnvoySource(PROOF), Log())
     reply = call_wsgi(guard, environ("/read"))
     assert (reply.status, reply.problem()["type"].rpartition(":")[2]) == (503, "rates-unavailable")
+
+
+def test_what_is_under_way_ends_with_the_key_that_it_was_let_in_by() -> None:
+    """And with the token's own end; of who showed none, never."""
+    published = Published(jwk("ES256", "ES256"))
+    judge = Judge(TOKENS, means=Means(published, Counted()))
+    assert judge.admission is not None
+    now = time.time()
+    fields = {"authorization": [f"Bearer {token(exp=now + 600, iat=now)}"]}
+    known = judge.admission(Client("192.0.2.7"), "GET", "/read", lambda name: fields.get(name, [])).client
+    assert known.token is not None
+    assert known.watched
+    assert judge.refused(known) is None
+    late = replace(known, token=replace(known.token, expires=now - 61))
+    assert judge.refused(late) is not None
+    published.publish(jwk("ES256", "new", "new"))
+    deny = judge.refused(known)
+    assert deny is not None
+    assert (deny.problem.slug, deny.reason) == ("token-refused", "token-ended")
+    assert judge.refused(Client("192.0.2.7")) is None

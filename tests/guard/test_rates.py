@@ -173,3 +173,9 @@ def test_half_a_rate_is_none(value: object) -> None:
         rate_of(value)
     whole = Rate("client", 2, 60, 5)
     assert rate_of(whole._asdict()) == whole
+
+
+def test_what_does_not_divide_is_rounded_against_the_caller() -> None:
+    for count in (3, 7, 999, 999_999):
+        rate = Rate("address", count, 60, 1)
+        assert rate.interval * count >= 60 * SECOND > (rate.interval - 1) * count
