@@ -64,7 +64,7 @@ def explain(loaded: Loaded, asked: Asked, *, as_json: bool) -> int:
             "give a path as it is sent, beginning with a slash; a query may follow",
         )
     default, rules = access_of(loaded.policy)
-    access = Access(rules, DEFAULT[default])
+    access = Access(rules, DEFAULT[default], "Bearer" if loaded.policy.tokens.asked else "")
     judged = [judge(rule, client) for rule in access.deciding(method, said.path)]
     decisive = next((one for one in judged if not one.allowed), judged[-1])
     problem = None if decisive.allowed else access.refusal(decisive).problem
