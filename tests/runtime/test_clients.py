@@ -24,7 +24,7 @@ def waited(answers: list[tuple[int, ...]]) -> list[int]:
     standing = SimpleNamespace(
         publication=SimpleNamespace(revocations=SimpleNamespace(generation=5)), behind=behind
     )
-    asyncio.run(Clients(cast("Any", standing), print)._until_obeyed())
+    asyncio.run(Clients(cast("Any", standing), print).until_obeyed())
     return asked
 
 

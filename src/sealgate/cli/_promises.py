@@ -46,7 +46,8 @@ _QUIET = frozenset(
         *("version", "site.url", "listen.proxy_protocol", "listen.http3"),
         *("certificate.acme", "certificate.files", "certificate.second_key_type"),
         *("clients.authorities", "clients.groups", "network.allow", "network.deny", "monitor.probes"),
-        *("access.default", "access.rules", "tokens.issuers", "limits.rates"),
+        *("access.default", "access.rules", "limits.rates"),
+        *("tokens.issuers", "tokens.api_keys", "tokens.api_key_header"),
     }
 )
 # From this many columns on there is room to say how.

@@ -54,13 +54,24 @@ def rates(policy: Policy) -> Iterator[Capability | Refusal]:
 
 def tokens(policy: Policy) -> Iterator[Capability | Refusal]:
     """Whose tokens count."""
-    issuers = policy.tokens.issuers
+    issuers, by = policy.tokens.issuers, _ENGINE if policy.site.upstream else _GUARD
+    if policy.tokens.api_keys and policy.site.upstream:
+        reason = "there is no guard before an upstream that could know API keys"
+        yield Refusal("tokens.api_keys", reason, "site.app, or false")
+    else:
+        where = policy.tokens.api_key_header or "Authorization: Bearer"
+        keys = f"keys of `sealgate token add` count, in {where}; revoked within a second"
+        told = keys if policy.tokens.api_keys else "no API keys count"
+        yield Capability("tokens.api_keys", told, by, "SHA-256 of each, compared in constant time")
+        said = (
+            f"API keys are read from {where} alone" if policy.tokens.api_keys else "no field is read for keys"
+        )
+        yield Capability("tokens.api_key_header", said, by, "one field, one key")
     if issuers and policy.site.upstream:
         reason = "there is no guard before an upstream that could verify tokens"
         yield Refusal("tokens.issuers", reason, "site.app, or no issuers")
         return
     if not issuers:
-        by = _ENGINE if policy.site.upstream else _GUARD
         yield Capability("tokens.issuers", "nobody's tokens count", by, "no issuer")
         return
     promise = f"only tokens of {few(tuple(one.issuer for one in issuers))} count; any other is 401"

@@ -7,7 +7,7 @@ of ``[access]``; how often they call. The first that denies answers.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from sealgate.guard.access import DEFAULT, Access
 from sealgate.guard.decision import Deny
@@ -18,20 +18,14 @@ if TYPE_CHECKING:
 
     from sealgate.guard.client import Client
     from sealgate.guard.compiled import Compiled
+    from sealgate.guard.fields import Fields
     from sealgate.guard.rates import Ask, Store
     from sealgate.guard.tokens.showing import Showing
     from sealgate.guard.tokens.verifier import Documents
 
-__all__ = ["NOTHING", "Admission", "Admitted", "Fields", "Means", "admission_of"]
+__all__ = ["NOTHING", "Admission", "Admitted", "Means", "admission_of"]
 
 Headers = tuple[tuple[str, str], ...]
-
-
-class Fields(Protocol):
-    """The request's header, as it came."""
-
-    def __call__(self, name: str, /) -> list[str]:
-        """All values of the field of that name (lower-case), as latin-1; in WSGI joined by commas."""
 
 
 class Means(NamedTuple):
@@ -95,7 +89,7 @@ class Admission:
             if deny is not None:
                 return Admitted(client, (), deny)
         if self._showing is not None:
-            known = self._showing(client, fields("authorization"))
+            known = self._showing(client, fields)
             if isinstance(known, Deny):
                 return _denied(client, known, headers)
             client = known
@@ -152,16 +146,22 @@ def admission_of(compiled: Compiled, means: Means = NOTHING) -> Admission | None
         means: by what it is judged.
     """
     plain = not compiled.rules and compiled.access_default == "none"
-    if plain and not compiled.issuers and not compiled.rates:
+    tokens = bool(compiled.issuers or compiled.api_keys)
+    if plain and not tokens and not compiled.rates:
         return None
     nothing = _Nothing()
     limiter = Limiter(compiled.rates, means.store or nothing) if compiled.rates else None
-    challenge = f'Bearer realm="{compiled.public_host}"' if compiled.issuers else ""
+    challenge = f'Bearer realm="{compiled.public_host}"' if tokens else ""
     access = Access(compiled.rules, DEFAULT[compiled.access_default], challenge)
-    if not compiled.issuers:
+    if not tokens:
         return Admission(access, None, limiter)
     from sealgate.guard.tokens.showing import Showing
     from sealgate.guard.tokens.verifier import Verifier
 
-    verifier = Verifier(compiled.issuers, means.issued or nothing)
-    return Admission(access, Showing(verifier, challenge), limiter)
+    showing = Showing(
+        Verifier(compiled.issuers, means.issued or nothing),
+        challenge,
+        api_keys=compiled.api_keys,
+        api_key_header=compiled.api_key_header,
+    )
+    return Admission(access, showing, limiter)

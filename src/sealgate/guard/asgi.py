@@ -382,7 +382,7 @@ def _telling(send: Send, further: tuple[tuple[str, str], ...]) -> Send:
 
 
 def _values(headers: Headers, name: str) -> list[str]:
-    """All values of a field: see :class:`~sealgate.guard.admission.Fields`."""
+    """All values of a field: see :class:`~sealgate.guard.fields.Fields`."""
     wanted = name.encode("latin-1")
     return [value.decode("latin-1") for key, value in headers if key == wanted]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from itertools import islice, pairwise
-from typing import TYPE_CHECKING, NamedTuple, cast, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args
 
 from sealgate.errors import StateError
 from sealgate.guard import access
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA", "Authority", "Compiled", "Group", "Pattern", "compile_policy"]
 
-SCHEMA = 11
+SCHEMA = 12
 """Version of the JSON below; a worker of another version refuses it."""
 
 _MOST_USUAL_HOSTS = 4096
@@ -92,6 +92,8 @@ class Compiled:
         rules: who may do what.
         issuers: whose tokens count.
         rates: how often somebody may call.
+        api_keys: keys that were issued here count.
+        api_key_header: the field that carries them, lower-case; empty: ``Authorization``.
         usual_hosts: complete Host values that are allowed; derived, so that most need no parsing.
     """
 
@@ -112,6 +114,8 @@ class Compiled:
     rules: tuple[access.Rule, ...] = ()
     issuers: tuple[Issuer, ...] = ()
     rates: tuple[Rate, ...] = ()
+    api_keys: bool = False
+    api_key_header: str = ""
     usual_hosts: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -146,6 +150,8 @@ class Compiled:
                 "rules": access.written(self.rules),
                 "issuers": [one._asdict() for one in self.issuers],
                 "rates": [one._asdict() for one in self.rates],
+                "api_keys": self.api_keys,
+                "api_key_header": self.api_key_header,
             },
             indent=1,
         )
@@ -194,6 +200,8 @@ class Compiled:
             rules=access.read(data["rules"]),
             issuers=tuple(issuer_of(one) for one in data["issuers"]),
             rates=tuple(rate_of(one) for one in data["rates"]),
+            api_keys=data["api_keys"],
+            api_key_header=data["api_key_header"],
         )
 
 
@@ -287,7 +295,7 @@ def _admitted(value: dict[str, list[int]] | None) -> Admitted | None:
     return None if value is None else Admitted(tuple(value["four"]), tuple(value["six"]))
 
 
-_KEYS = {
+_KEYS: dict[str, Callable[[Any], bool]] = {
     "schema": _is_count,
     "generation": _is_count,
     "names": _is_texts,
@@ -306,6 +314,8 @@ _KEYS = {
     "rules": _is_rules,
     "issuers": _is_list_of(issuer_of),
     "rates": _is_list_of(rate_of),
+    "api_keys": lambda value: isinstance(value, bool),
+    "api_key_header": lambda value: isinstance(value, str),
 }
 
 
@@ -359,6 +369,8 @@ def compile_policy(
         rules=rules,
         issuers=tuple(_issuers(policy)),
         rates=tuple(Rate(one.by, one.count, one.period, one.most) for one in policy.limits.rates),
+        api_keys=policy.tokens.api_keys,
+        api_key_header=policy.tokens.api_key_header,
     )
 
 

@@ -280,7 +280,7 @@ class _Fields:
         self._environ = environ
 
     def __call__(self, name: str) -> list[str]:
-        """See :class:`~sealgate.guard.admission.Fields`."""
+        """See :class:`~sealgate.guard.fields.Fields`."""
         variable = name.upper().replace("-", "_")
         if variable not in ("CONTENT_TYPE", "CONTENT_LENGTH"):  # RFC 3875 §4.1
             variable = f"HTTP_{variable}"

@@ -115,6 +115,21 @@ _MIGRATIONS = (
         note        TEXT NOT NULL
     ) STRICT;
     """,
+    # Keys that callers show as tokens: their hashes, never the keys.
+    """
+    CREATE TABLE api_keys (
+        id         TEXT PRIMARY KEY,
+        name       TEXT NOT NULL,
+        folded     TEXT NOT NULL,
+        hash       TEXT NOT NULL,
+        scopes     TEXT NOT NULL,
+        made_at    TEXT NOT NULL,
+        expires_at TEXT,
+        revoked_at TEXT,
+        last_used  TEXT
+    ) STRICT;
+    CREATE INDEX api_keys_by_name ON api_keys (folded);
+    """,
 )
 """Each entry brings the schema one version further; entries are only ever appended."""
 

@@ -48,7 +48,7 @@ def _requirement(policy: Policy, one: Requirement, where: KeyPath) -> Iterator[F
         return
     if one.tokened and not policy.tokens.asked:
         key = "scope" if one.scope else "token"
-        yield Finding((*where, key), "nobody's tokens count: [tokens] has no issuer", "no such key")
+        yield Finding((*where, key), "nobody's tokens count: [tokens] names none", "no such key")
         return
     yield from _names(one.group, sorted(policy.clients.groups), (*where, "group"), "clients.groups")
     authorities = [each.name for each in policy.clients.authorities]
@@ -87,6 +87,8 @@ def _covers(one: AccessRule, other: AccessRule) -> bool:
 def issuers(policy: Policy) -> Iterator[Finding]:
     """Issuers that nobody can be told apart from, or whose tokens could never count."""
     seen: set[str] = set()
+    if policy.tokens.api_key_header and not policy.tokens.api_keys:
+        yield Finding(("tokens", "api_key_header"), "is set while tokens.api_keys is false", "no such key")
     for index, one in enumerate(policy.tokens.issuers):
         where: KeyPath = ("tokens", "issuers", index)
         if one.issuer in seen:

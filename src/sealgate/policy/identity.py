@@ -18,6 +18,7 @@ __all__ = [
     "PREFIX",
     "PROOF",
     "VERIFIED",
+    "api_key_key",
     "blocked_key",
     "lapsed_key",
     "listed_key",
@@ -107,6 +108,15 @@ def stale_key(listed: bytes) -> bytes:
         listed: of :func:`listed_key`.
     """
     return sha256(b"stale\0" + listed).digest()[:16]
+
+
+def api_key_key(mark: str) -> bytes:
+    """By what it is told that an API key was revoked.
+
+    Args:
+        mark: its public part.
+    """
+    return sha256(b"api-key\0" + mark.encode()).digest()[:16]
 
 
 def membership_key(certificate: bytes, group: str) -> bytes:

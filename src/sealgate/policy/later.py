@@ -13,8 +13,6 @@ LATER_KEYS = frozenset(
         "limits.rate_store",
         "limits.rate_store_failure",
         "network.trusted_proxies",
-        "tokens.api_key_header",
-        "tokens.api_keys",
         "tokens.issuers.jwks_uri",
         "validation",
     }

@@ -386,7 +386,7 @@ RULES: tuple[Rule, ...] = (
     Rule(("clients.groups", "clients.authorities"), _groups),
     Rule(("network.allow", "network.deny"), _network),
     Rule(("access.default", "clients.mode", "tokens"), access_rules.unauthenticated),
-    Rule(("tokens.issuers", "clients.mode"), access_rules.issuers),
+    Rule(("tokens", "clients.mode"), access_rules.issuers),
     Rule(("limits.rates", "tokens", "clients.mode"), access_rules.rates),
     Rule(
         ("access.rules", "clients.mode", "clients.groups", "clients.authorities", "tokens"),

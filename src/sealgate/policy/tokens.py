@@ -5,14 +5,23 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StrictStr
+from pydantic import AfterValidator, Field, StrictBool, StrictStr
 
 from sealgate.policy.base import Model
+from sealgate.policy.claims import FAMILIES, NAMES, OWN
 from sealgate.policy.values import Expected, File
 
 __all__ = ["Algorithm", "Issuer", "Tokens"]
 
 _LONGEST = 1000
+_FIELD = re.compile(r"[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?", re.ASCII)
+_TAKEN = frozenset(
+    {
+        *("accept", "accept-encoding", "authorization", "connection", "content-encoding", "content-length"),
+        *("content-type", "cookie", "date", "expect", "host", "keep-alive", "origin", "proxy-authorization"),
+        *("range", "referer", "te", "trailer", "transfer-encoding", "upgrade", "user-agent", "x-request-id"),
+    }
+)
 
 Algorithm = Literal[
     "ES256", "ES384", "ES512", "EdDSA", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"
@@ -25,6 +34,19 @@ def _plain(value: str) -> str:
     if not value or len(value) > _LONGEST or not value.isprintable() or value != value.strip():
         raise ValueError("empty, too long, or with characters that cannot be printed")
     return value
+
+
+def _is_claim(name: str) -> bool:
+    """One that the guard takes out of every request, since an app might take it for a proxy's word."""
+    return name in NAMES or any(name.startswith(family) for family in (*OWN, *FAMILIES))
+
+
+def _field(value: str) -> str:
+    """A field of its own: of others, servers and apps already make something else (RFC 9110 §5.1)."""
+    name = value.lower()
+    if value and (not _FIELD.fullmatch(name) or _is_claim(name) or name in _TAKEN):
+        raise ValueError("no header field that could be a key's alone")
+    return name
 
 
 def _issuer(value: str) -> str:
@@ -58,10 +80,16 @@ class Issuer(Model):
 class Tokens(Model):
     """Bearer tokens (RFC 6750): `Authorization: Bearer ...`."""
 
+    api_keys: StrictBool = False
+    """Keys issued by `sealgate token add` count, as bearer tokens or in the field named next."""
+    api_key_header: Annotated[
+        StrictStr, AfterValidator(_field), Expected("the name of a header field", "x-api-key")
+    ] = ""
+    """The header field that carries the key; empty: `Authorization: Bearer`."""
     issuers: Annotated[tuple[Annotated[Issuer, Expected(_SUCH)], ...], Field(max_length=64)] = ()
     """None: nobody's tokens count."""
 
     @property
     def asked(self) -> bool:
         """Can callers show one?"""
-        return bool(self.issuers)
+        return self.api_keys or bool(self.issuers)

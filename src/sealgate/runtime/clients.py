@@ -78,7 +78,7 @@ class Clients:
             if "blocked" in answer:
                 marks = (blocked_key(one["fingerprint_sha256"]) for one in answer["blocked"])
                 standing.publication.shut((), *marks)
-                await self._until_obeyed()
+                await self.until_obeyed()
                 answer["doors"] = {"open_connections": True}
             if "released" in answer or "unblocked" in answer:
                 await asyncio.to_thread(standing.publication.released, standing.site.loaded)
@@ -126,7 +126,7 @@ class Clients:
             for endpoint, kept in opened.items():
                 if (verdict := await asyncio.to_thread(kept.ask)) is not Verdict.REFUSED:
                     raise _still_open(endpoint, verdict)
-            await self._until_obeyed()
+            await self.until_obeyed()
         finally:
             for kept in opened.values():
                 kept.close()
@@ -137,7 +137,7 @@ class Clients:
             "seconds": round(time.monotonic() - began, 3),
         }
 
-    async def _until_obeyed(self) -> None:
+    async def until_obeyed(self) -> None:
         """What is under way has no canary: each process says itself that it has ended whose it must.
 
         Raises:

@@ -68,6 +68,7 @@ class Issued:
         self._sets: dict[str, list[dict[str, Any]]] = {}
         self._said: dict[str, str] = {}
         self._written = b""
+        self._api_keys: list[dict[str, Any]] = []
 
     def follow(self, loaded: Loaded, *, strict: bool = False) -> None:
         """Take the policy's files over.
@@ -94,13 +95,18 @@ class Issued:
         self._sets = sets
         self._write()
 
+    def api_keys(self, rows: list[dict[str, Any]]) -> None:
+        """These API keys count from now on, and no others; see ``pki/api_keys/orders.issued``."""
+        self._api_keys = rows
+        self._write()
+
     def _tell(self, issuer: str, text: str) -> None:
         if text and text != self._said.get(issuer):
             self._say(text)
         self._said[issuer] = text
 
     def _write(self) -> None:
-        document = json.dumps({"issuers": self._sets}, sort_keys=True).encode()
+        document = json.dumps({"issuers": self._sets, "api_keys": self._api_keys}, sort_keys=True).encode()
         if document != self._written:
             self.board.write(document)
             self._written = document

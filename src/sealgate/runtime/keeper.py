@@ -24,6 +24,7 @@ from sealgate.engines.contract import enforced
 from sealgate.engines.registry import engine
 from sealgate.errors import EngineError
 from sealgate.monitor.snapshot import to_json
+from sealgate.pki.api_keys.orders import ORDERS as TOKEN_ORDERS
 from sealgate.pki.clients.orders import ORDERS as CLIENT_ORDERS
 from sealgate.pki.state import State
 from sealgate.policy.load import Loaded
@@ -43,6 +44,7 @@ from sealgate.runtime.site import Site
 from sealgate.runtime.snapshot import Lookout, Tally
 from sealgate.runtime.standing import Options, Standing
 from sealgate.runtime.supervise import Backoff
+from sealgate.runtime.tokens import Tokens
 from sealgate.runtime.watching import Watching, settings_of
 from sealgate.runtime.workers import Pool
 
@@ -67,7 +69,13 @@ class Keeper:
         self._obtaining = Obtaining(self._standing, self._renewing.take_over, self.say)
         self._standing.after_reload.append(self._obtaining.poke)
         self._clients = Clients(self._standing, self.say)
+        self._tokens = Tokens(self._standing, self._clients.until_obeyed, self.say)
         self._foreign = Foreign(self._standing, self._watcher_prepared, self.say)
+        self._orders: dict[str, Clients | Tokens | Foreign] = {
+            **dict.fromkeys(CLIENT_ORDERS, self._clients),
+            **dict.fromkeys(TOKEN_ORDERS, self._tokens),
+            "lists-refresh": self._foreign,
+        }
         self._standing.after_reload.append(self._foreign.poke)
         self._reloading = Reloading(self._standing, self._pool, self.say)
         self._control = Control(root / "run", self._order)
@@ -258,9 +266,8 @@ class Keeper:
                 return {"generation": publication.generation}
             case "cert-import" | "cert-new-root" | "cert-request":
                 return await self._renewing.carry_out(order)
-            case str(name) if name in CLIENT_ORDERS or name == "lists-refresh":
-                of = self._foreign if name == "lists-refresh" else self._clients
-                return await of.order(order)
+            case str(name) if name in self._orders:
+                return await self._orders[name].order(order)
             case other:
                 raise EngineError(
                     "order-unknown", f"the keeper knows no order {other!r}", "use the same version"

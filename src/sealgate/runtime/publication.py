@@ -23,6 +23,7 @@ from sealgate.engines.contract import Capability, Enforcer
 from sealgate.engines.registry import engine
 from sealgate.errors import SealgateError
 from sealgate.guard.compiled import Authority, Compiled, compile_policy
+from sealgate.pki.api_keys.orders import issued as issued_keys
 from sealgate.pki.client_trust import (
     InForce,
     client_authorities,
@@ -96,6 +97,7 @@ class Publication:
         """
         certificate = self.certificate(loaded, force=force)
         self._issued.follow(loaded, strict=True)
+        self.api_keys(loaded)
         self.clients(loaded, adding=True)
         return certificate
 
@@ -107,6 +109,12 @@ class Publication:
     def keys(self, loaded: Loaded) -> None:
         """Follow the files of keys by which tokens count; one that is wrong replaces nothing."""
         self._issued.follow(loaded)
+        self.api_keys(loaded)
+
+    def api_keys(self, loaded: Loaded) -> None:
+        """Exactly those that the store has, where the policy wants any."""
+        wanted = loaded.policy.tokens.api_keys
+        self._issued.api_keys(issued_keys(self._state, system_clock) if wanted else [])
 
     def certificate(self, loaded: Loaded, *, force: bool = False) -> LiveCertificate:
         """A certificate that fits the policy; what was live stays live where none can be had."""

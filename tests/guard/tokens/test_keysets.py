@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sealgate.guard.tokens import verifier as module
 from sealgate.guard.tokens.compact import Malformed, take_apart
 from sealgate.guard.tokens.keysets import MOST_KEYS, KeySetError, keys_of, read_key_set
-from sealgate.guard.tokens.verifier import Refused
+from sealgate.guard.tokens.refused import Refused
 from tests.guard.tokens.issuing import ALGORITHMS, everything, jwk, number
 
 

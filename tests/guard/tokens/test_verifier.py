@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from sealgate.guard.tokens import compact
 from sealgate.guard.tokens.issuer import Issuer
-from sealgate.guard.tokens.verifier import Refused, Verifier
+from sealgate.guard.tokens.refused import Refused
+from sealgate.guard.tokens.verifier import Verifier
 from tests.guard.tokens.issuing import (
     ALGORITHMS,
     AUDIENCE,

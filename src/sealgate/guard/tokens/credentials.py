@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["Mistaken", "bearer_of"]
+__all__ = ["Mistaken", "bearer_of", "key_of"]
 
 _BEARER = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)", re.ASCII)
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
 _SCHEME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?= |$)", re.ASCII)
 
 
@@ -40,3 +41,22 @@ def bearer_of(values: Sequence[str]) -> str:
     if scheme is None or scheme[0].lower() == "bearer" or re.search(r"(?i)\bbearer\b", value):
         raise Mistaken("credentials-malformed")
     return ""
+
+
+def key_of(values: Sequence[str]) -> str:
+    """The API key in a field of its own; empty: there is none.
+
+    Args:
+        values: of all fields of that name.
+
+    Raises:
+        Mistaken: more than one field, or no key in it.
+    """
+    if not values:
+        return ""
+    if len(values) > 1 or "," in values[0]:
+        raise Mistaken("credentials-twice")
+    value = values[0].strip(" \t")
+    if not _TOKEN.fullmatch(value):
+        raise Mistaken("credentials-malformed")
+    return value

@@ -16,9 +16,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from sealgate.guard.client import Token
+from sealgate.guard.tokens.api_keys import ApiKey, api_keys_of, verified
 from sealgate.guard.tokens.compact import Compact, Malformed, take_apart
 from sealgate.guard.tokens.issuer import Issuer
 from sealgate.guard.tokens.keysets import Key, keys_of
+from sealgate.guard.tokens.refused import Refused
 
 __all__ = ["LEEWAY", "Documents", "Refused", "Verifier"]
 
@@ -28,10 +30,6 @@ LEEWAY = 60.0
 _MOST_REMEMBERED = 4096
 _LATEST = 253402300800.0  # the year 10000
 _THUMBPRINT = "x5t#S256"
-
-
-class Refused(Exception):
-    """It does not count; a stable word for the log, never for the caller."""
 
 
 class Documents(Protocol):
@@ -51,6 +49,7 @@ class _State(NamedTuple):
     generation: int
     keys: Mapping[str, tuple[Key, ...]]
     known: dict[bytes, _Known]
+    api_keys: Mapping[str, ApiKey]
 
 
 class _Known(NamedTuple):
@@ -64,7 +63,7 @@ class Verifier:
 
     Args:
         issuers: whose tokens count.
-        documents: where their keys are: ``{"issuers": {"<iss>": [JWK, ...]}}``.
+        documents: their keys, and API keys: ``{"issuers": {"<iss>": [JWK, ...]}, "api_keys": [...]}``.
         wanted: told of an issuer whose token names a key that is not known.
     """
 
@@ -73,9 +72,9 @@ class Verifier:
     ) -> None:
         self._issuers = {one.name: one for one in issuers}
         self._documents, self._wanted = documents, wanted
-        self._state = _State(-1, {}, {})
-        for module in ("joserfc.jwk", "joserfc.jws"):  # now: at a request another version may lie there
-            importlib.import_module(module)
+        self._state = _State(-1, {}, {}, {})
+        for module in ("joserfc.jwk", "joserfc.jws") if self._issuers else ():
+            importlib.import_module(module)  # now: at a request another version may lie there
 
     def verify(self, text: str, fingerprint: str, now: float) -> Token:
         """The token.
@@ -105,8 +104,19 @@ class Verifier:
             raise Refused("token-binding")
         return token
 
+    def api_key(self, text: str, now: float) -> Token:
+        """The token that an API key is.
+
+        Raises:
+            Refused: it does not count.
+        """
+        return verified(text, self._newest().api_keys, now)
+
     def stands(self, token: Token, now: float) -> bool:
         """Does one that counted still: is it in date, and the key that signed it still its issuer's?"""
+        if token.kind == "api-key":
+            one = self._newest().api_keys.get(token.id)
+            return one is not None and one.hash == token.mark and (one.expires is None or now < one.expires)
         keys = self._newest().keys.get(token.issuer, ())
         in_date = token.expires is not None and now < token.expires + LEEWAY
         return in_date and any(key.mark == token.mark for key in keys)
@@ -118,13 +128,16 @@ class Verifier:
         if generation == state.generation:
             return state
         keys: dict[str, tuple[Key, ...]] = {}
+        api_keys: Mapping[str, ApiKey] = {}
         try:
             generation, document = self._documents.read()
-            published = json.loads(document or b"{}").get("issuers", {})
-            keys = {name: keys_of(published.get(name, []))[0] for name in self._issuers}
+            published = json.loads(document or b"{}")
+            sets = published.get("issuers", {})
+            keys = {name: keys_of(sets.get(name, []))[0] for name in self._issuers}
+            api_keys = api_keys_of(published.get("api_keys", []))
         except (OSError, ValueError, AttributeError, TypeError):  # half a document is nobody's key
             keys = {}
-        self._state = state = _State(generation, keys, {})
+        self._state = state = _State(generation, keys, {}, api_keys)
         return state
 
     def _verified(self, text: str, keys: Mapping[str, tuple[Key, ...]]) -> _Known:

@@ -94,6 +94,10 @@ def unlisted(policy: Policy) -> Iterator[Refusal]:
     if policy.tokens.issuers:
         reason = "nobody follows the keys of issuers here, so no token would count"
         yield Refusal("tokens.issuers", reason, "no issuers, or `sealgate serve`")
+    if policy.tokens.api_keys:
+        yield Refusal(
+            "tokens.api_keys", "nobody follows the store here, so no key would count", "`sealgate serve`"
+        )
     if policy.limits.rates:
         reason = "nobody shares the count of requests among workers here"
         yield Refusal("limits.rates", reason, "no rates, or `sealgate serve`")
