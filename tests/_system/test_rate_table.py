@@ -15,7 +15,7 @@ import pytest
 
 from sealgate._system import rate_table as module
 from sealgate._system.rate_table import Rates, RateTable, TooBusy
-from sealgate.guard.rates import Ask, Limiter, Rate
+from sealgate.guard.rates import Budget, Limiter, Rate
 
 MINUTE = 60 * 1_000_000_000
 ASKS = """
@@ -46,8 +46,12 @@ class Clock:
         return self.now
 
 
-def ask(key: bytes, *, wider: bytes = b"", interval: int = MINUTE, burst: int = 2) -> Ask:
-    return Ask(key, wider, interval, burst * interval)
+def budget(burst: int = 2, mark: bytes = b"m", interval: int = MINUTE) -> Budget:
+    return Budget(mark, interval, burst * interval)
+
+
+def take(rates: Rates, who: bytes, *budgets: Budget) -> list[int]:
+    return rates.take(who, b"", budgets or (budget(),))
 
 
 def test_four_workers_at_once_let_in_exactly_what_they_may() -> None:
@@ -91,7 +95,7 @@ def test_a_worker_that_is_killed_holds_nothing_up() -> None:
             finally:
                 one.send_signal(signal.SIGKILL)
         for number in range(1000):
-            rates.take([ask(b"%d %f" % (number, pause))])
+            take(rates, b"%d %f" % (number, pause))
 
 
 def _held(fd: int) -> bool:
@@ -120,34 +124,35 @@ def test_nobody_waits_for_long_for_one_who_was_stopped() -> None:
             one.stdout.readline()
             rates, began = Rates(table.fd), time.monotonic()
             with pytest.raises(TooBusy):
-                rates.take([ask(b"a"), ask(b"b")])
+                take(rates, b"a", budget(), budget(mark=b"n"))
             assert time.monotonic() - began < 5
         finally:
             one.kill()
-    assert len(rates.take([ask(b"a"), ask(b"b")])) == 2, "and it holds nothing itself"
+    assert len(take(rates, b"a", budget(), budget(mark=b"n"))) == 2, "and it holds nothing itself"
 
 
 def test_a_budget_comes_back() -> None:
     clock, table = Clock(), RateTable()
     rates = Rates(table.fd, clock)
-    assert rates.take([ask(b"a")]) == [MINUTE]
-    assert rates.take([ask(b"a")]) == [2 * MINUTE]
-    assert rates.take([ask(b"a")]) == [-MINUTE]
+    assert take(rates, b"a") == [MINUTE]
+    assert take(rates, b"a") == [2 * MINUTE]
+    assert take(rates, b"a") == [-MINUTE]
     clock.now += MINUTE // 2
-    assert rates.take([ask(b"a")]) == [-MINUTE // 2]
+    assert take(rates, b"a") == [-MINUTE // 2]
     clock.now += MINUTE // 2
-    assert rates.take([ask(b"a")]) == [2 * MINUTE]
-    assert Rates(table.fd, clock).take([ask(b"a")]) == [-MINUTE], "the same for whoever looks"
+    assert take(rates, b"a") == [2 * MINUTE]
+    assert take(Rates(table.fd, clock), b"a") == [-MINUTE], "the same for whoever looks"
 
 
 def test_all_or_none() -> None:
     clock, table = Clock(), RateTable()
     rates = Rates(table.fd, clock)
-    one, two = ask(b"one", burst=3), ask(b"two", burst=1)
-    assert rates.take([one, two]) == [MINUTE, MINUTE]
+    one, two = budget(3, b"one"), budget(1, b"two")
+    assert take(rates, b"a", one, two) == [MINUTE, MINUTE]
     for _ in range(3):
-        assert rates.take([one, two]) == [MINUTE, -MINUTE]
-    assert rates.take([one]) == [2 * MINUTE]
+        assert take(rates, b"a", one, two) == [MINUTE, -MINUTE]
+    assert take(rates, b"a", one) == [2 * MINUTE]
+    assert take(rates, b"b", one, two) == [MINUTE, MINUTE]
 
 
 def test_a_flood_takes_nothing_from_those_who_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,15 +190,15 @@ def test_a_million_addresses_cost_a_bounded_memory() -> None:
 def test_a_time_that_nobody_wrote_shuts_nobody_out_for_years() -> None:
     clock, table = Clock(), RateTable()
     rates = Rates(table.fd, clock)
-    rates.take([ask(b"a")])
+    take(rates, b"a")
     memory = rates._words
     (at,) = (index for index in range(512, len(memory)) if memory[index] == clock.now + MINUTE)
     memory[at] = 1 << 63
-    assert rates.take([ask(b"a")]) == [-MINUTE]
+    assert take(rates, b"a") == [-MINUTE]
     clock.now += 1
-    assert min(rates.take([ask(b"a")])) < 0
+    assert min(take(rates, b"a")) < 0
     clock.now += 2 * MINUTE
-    assert rates.take([ask(b"a")]) == [MINUTE]
+    assert take(rates, b"a") == [MINUTE]
 
 
 def test_no_caller_chooses_his_place() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealgate.guard.client import Client, Token
-from sealgate.guard.rates import Ask, Limiter, Rate, Unavailable, rate_of
+from sealgate.guard.rates import Budget, Limiter, Rate, Unavailable, rate_of
 from tests.guard.test_access import ANN
 
 SECOND = 1_000_000_000
@@ -23,13 +24,15 @@ class Counted:
         self.now = 0
         self.wholes: dict[bytes, int] = {}
 
-    def take(self, asks: Sequence[Ask]) -> list[int]:
-        levels = [max(self.wholes.get(ask.key, 0), self.now) - self.now + ask.interval for ask in asks]
-        waits = [ask.depth - level for ask, level in zip(asks, levels, strict=True)]
+    def take(self, who: bytes, wider: bytes, budgets: Sequence[Budget]) -> list[int]:
+        keys = [one.mark + who for one in budgets]
+        pairs = zip(keys, budgets, strict=True)
+        levels = [max(self.wholes.get(key, 0), self.now) - self.now + one.interval for key, one in pairs]
+        waits = [one.depth - level for one, level in zip(budgets, levels, strict=True)]
         if min(waits) < 0:
-            triples = zip(asks, levels, waits, strict=True)
-            return [wait if wait < 0 else level - ask.interval for ask, level, wait in triples]
-        self.wholes |= {ask.key: self.now + level for ask, level in zip(asks, levels, strict=True)}
+            triples = zip(budgets, levels, waits, strict=True)
+            return [wait if wait < 0 else level - one.interval for one, level, wait in triples]
+        self.wholes |= {key: self.now + level for key, level in zip(keys, levels, strict=True)}
         return levels
 
 
@@ -136,11 +139,15 @@ def test_by_client_and_by_token() -> None:
     assert let_in(Client("::2", token=Token("https://issuer.test", "ben")))
     assert let_in(Client("::2", token=Token("https://other.test", "ann")))
     assert limiter.address("::1").headers == ()
+    both = Client("::1", replace(ANN, subject="CN=both"), token=Token("https://issuer.test", "both"))
+    said = dict(limiter.principal(both).headers)["ratelimit"]
+    assert said.startswith('"client";r=1;t=3600, "token";r=0;t=')
+    assert not let_in(both), "and the token's budget is gone"
 
 
 def test_where_nobody_can_say_nobody_is_let_in() -> None:
     class Lost:
-        def take(self, asks: Sequence[Ask]) -> Sequence[int]:
+        def take(self, who: bytes, wider: bytes, budgets: Sequence[Budget]) -> Sequence[int]:
             raise Unavailable
 
     deny = Limiter([Rate("address", 1, 1, 1)], Lost()).address("::1").deny

@@ -21,13 +21,9 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import NamedTuple, Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-__all__ = ["Asked", "RateTable", "Rates", "TooBusy"]
+__all__ = ["Budget", "RateTable", "Rates", "TooBusy"]
 
 _PAGE = 4096
 _SECRET = 32
@@ -39,6 +35,8 @@ _BYTES = _PAGE + (_ALL + 1) * _SET.size
 _STRIPES = 256
 _PATIENCE = 0.25
 _NAP = 0.0005
+_INDEXES = range(0, 3 * _PLACES, 3)
+_MOST_REMEMBERED = 4096
 _TRY = fcntl.LOCK_EX | fcntl.LOCK_NB
 
 
@@ -46,16 +44,12 @@ class TooBusy(Exception):
     """A lock was not to be had in time."""
 
 
-class Asked(Protocol):
-    """One request of somebody (``guard.rates.Ask``)."""
+class Budget(Protocol):
+    """One rate (``guard.rates.Budget``)."""
 
     @property
-    def key(self) -> bytes:
-        """Who."""
-
-    @property
-    def wider(self) -> bytes:
-        """With whom he is counted where there is no room; empty: with everybody."""
+    def mark(self) -> bytes:
+        """Which: of rates that differ it does."""
 
     @property
     def interval(self) -> int:
@@ -64,6 +58,20 @@ class Asked(Protocol):
     @property
     def depth(self) -> int:
         """Nanoseconds that the whole budget does."""
+
+
+class _Found(NamedTuple):
+    """Where the budgets of a caller may stand.
+
+    Attributes:
+        stripe: whose lock is taken.
+        at: the byte at which the set begins.
+        keys: of each budget, as two words.
+    """
+
+    stripe: int
+    at: int
+    keys: tuple[tuple[int, int], ...]
 
 
 class RateTable:
@@ -104,74 +112,88 @@ class Rates:
         self._words = memoryview(self._memory).cast("Q")
         self._secret = bytes(self._memory[:_SECRET])
         self._threads = [threading.Lock() for _ in range(_STRIPES)]
+        self._known: dict[tuple[bytes, int], _Found] = {}
 
-    def take(self, asks: Sequence[Asked]) -> list[int]:
+    def take(self, who: bytes, wider: bytes, budgets: Sequence[Budget]) -> list[int]:
         """Count a request under all of these, or under none; see :meth:`sealgate.guard.rates.Store.take`.
 
         Raises:
             TooBusy: somebody holds a lock, and has for long.
         """
-        keys = [self._hash(ask.key) for ask in asks]
-        sets = [int.from_bytes(key[:4], "little") % _OWN for key in keys]
-        with self._locked({number % _STRIPES for number in sets}):
+        found = self._known.get((who, len(budgets)))
+        if found is None:
+            if len(self._known) >= _MOST_REMEMBERED:
+                self._known = {}
+            found = self._found(who, budgets, 0, _OWN)
+            self._known[who, len(budgets)] = found
+        self._lock(found.stripe)
+        try:
             now = self._clock()
-            places = self._places(sets, keys, now)
-            if all(places):
-                return self._count(asks, places, keys, now)
-        return self._take_wider(asks)
+            places = self._places(found, now)
+            if places is not None:
+                return self._count(places, found.keys, budgets, now)
+        finally:
+            self._unlock(found.stripe)
+        return self._take_wider(b"wider\0" + wider, budgets)
 
-    def _take_wider(self, asks: Sequence[Asked]) -> list[int]:
-        """There is no room for one of them: all are counted with their neighbours."""
-        keys = [self._hash(b"wider\0" + ask.wider + ask.key[:1]) for ask in asks]
-        sets = [_OWN + int.from_bytes(key[:4], "little") % _SHARED for key in keys]
-        with self._locked({number % _STRIPES for number in (*sets, _ALL)}):
-            now = self._clock()
-            last = (_PAGE + _ALL * _SET.size) // 8  # one place for everybody, of each rate
-            found = self._places(sets, keys, now)
-            places = [place or last + index % _PLACES * 3 for index, place in enumerate(found)]
-            return self._count(asks, places, keys, now)
+    def _take_wider(self, who: bytes, budgets: Sequence[Budget]) -> list[int]:
+        """There is no room for him: he is counted with his neighbours, or with everybody."""
+        found = self._found(who, budgets, _OWN, _SHARED)
+        for one in (found, _Found(_ALL % _STRIPES, _PAGE + _ALL * _SET.size, found.keys)):
+            self._lock(one.stripe)
+            try:
+                now = self._clock()
+                places = self._places(one, now)
+                if places is None and one is not found:  # one place for everybody, of each rate
+                    places = [one.at // 8 + index % _PLACES * 3 for index in range(len(budgets))]
+                if places is not None:
+                    return self._count(places, one.keys, budgets, now)
+            finally:
+                self._unlock(one.stripe)
+        raise AssertionError("everybody has a place")
+
+    def _found(self, who: bytes, budgets: Sequence[Budget], first: int, sets: int) -> _Found:
+        number = first + int.from_bytes(self._hash(who)[:4], "little") % sets
+        marks = (self._hash(budget.mark + who) for budget in budgets)
+        keys = tuple((int.from_bytes(one[:8], "little"), int.from_bytes(one[8:], "little")) for one in marks)
+        return _Found(number % _STRIPES, _PAGE + number * _SET.size, keys)
 
     def _count(
-        self, asks: Sequence[Asked], places: Sequence[int], keys: Sequence[bytes], now: int
+        self, places: Sequence[int], keys: Sequence[tuple[int, int]], budgets: Sequence[Budget], now: int
     ) -> list[int]:
-        words, levels, waits = self._words, [], []
-        for place, ask in zip(places, asks, strict=True):
+        words, levels, fits = self._words, [], True
+        for place, budget in zip(places, budgets, strict=True):
+            depth, whole = budget.depth, words[place + 2]
             # What is further ahead than a whole budget was never written by us.
-            words[place + 2] = min(words[place + 2], now + ask.depth)
-            whole = max(words[place + 2], now)
-            level = whole - now + ask.interval
+            level = (min(whole - now, depth) if whole > now else 0) + budget.interval
             levels.append(level)
-            waits.append(ask.depth - level)
-        if min(waits) < 0:
-            return [
-                wait if wait < 0 else level - ask.interval
-                for wait, level, ask in zip(waits, levels, asks, strict=True)
-            ]
+            if level > depth:
+                fits = False
+                words[place + 2] = min(whole, now + depth)
+        if not fits:
+            pairs = zip(levels, budgets, strict=True)
+            return [one.depth - level if level > one.depth else level - one.interval for level, one in pairs]
         for place, key, level in zip(places, keys, levels, strict=True):
             words[place + 2] = now + level  # first: a key without its time would be a fresh budget
-            words[place] = int.from_bytes(key[:8], "little")
-            words[place + 1] = int.from_bytes(key[8:], "little")
+            words[place], words[place + 1] = key
         return levels
 
-    def _places(self, sets: Sequence[int], keys: Sequence[bytes], now: int) -> list[int]:
-        """For each key the index of its first word; 0: its set is full."""
-        found: list[int] = []
-        for number, key in zip(sets, keys, strict=True):
-            found.append(self._place(number, key, now, found))
-        return found
-
-    def _place(self, number: int, key: bytes, now: int, taken: Sequence[int]) -> int:
-        """Where this key stands, or may: the index of its first word; 0: the set is full."""
-        at = _PAGE + number * _SET.size
-        seen = _SET.unpack_from(self._memory, at)
-        one, two = int.from_bytes(key[:8], "little"), int.from_bytes(key[8:], "little")
-        free = 0
-        for index in range(0, 3 * _PLACES, 3):
-            if seen[index] == one and seen[index + 1] == two:
-                return at // 8 + index
-            if not free and seen[index + 2] <= now and at // 8 + index not in taken:
-                free = at // 8 + index
-        return free
+    def _places(self, found: _Found, now: int) -> list[int] | None:
+        """Of each key the index of its first word; None: the set is full."""
+        seen, first = _SET.unpack_from(self._memory, found.at), found.at // 8
+        places: list[int] = []
+        for one, two in found.keys:
+            free = -1
+            for index in _INDEXES:
+                if seen[index] == one and seen[index + 1] == two:
+                    free = index
+                    break
+                if free < 0 and seen[index + 2] <= now and first + index not in places:
+                    free = index
+            if free < 0:
+                return None
+            places.append(first + free)
+        return places
 
     def _hash(self, key: bytes) -> bytes:
         return hashlib.blake2b(key, digest_size=16, key=self._secret).digest()
@@ -196,16 +218,3 @@ class Rates:
     def _unlock(self, stripe: int) -> None:
         fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, stripe)
         self._threads[stripe].release()
-
-    @contextmanager
-    def _locked(self, stripes: set[int]) -> Iterator[None]:
-        """In their order, so that nobody waits for one who waits for him."""
-        held: list[int] = []
-        try:
-            for stripe in sorted(stripes):
-                self._lock(stripe)
-                held.append(stripe)
-            yield
-        finally:
-            for stripe in held:
-                self._unlock(stripe)

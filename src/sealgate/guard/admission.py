@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sealgate.guard.access import DEFAULT, Access
 from sealgate.guard.decision import Deny
-from sealgate.guard.rates import Limiter, Unavailable
+from sealgate.guard.rates import Limiter, Unavailable, joined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sealgate.guard.client import Client
     from sealgate.guard.compiled import Compiled
     from sealgate.guard.fields import Fields
-    from sealgate.guard.rates import Ask, Store
+    from sealgate.guard.rates import Budget, Store
     from sealgate.guard.tokens.showing import Showing
     from sealgate.guard.tokens.verifier import Documents
 
@@ -100,7 +100,7 @@ class Admission:
             deny, more = limiter.principal(client)
             if deny is not None:
                 return Admitted(client, (), deny)
-            headers = _joined(headers, more)
+            headers = joined(headers, more)
         return Admitted(client, headers)
 
     def ended(self, client: Client) -> Deny | None:
@@ -115,14 +115,6 @@ def _denied(client: Client, deny: Deny, headers: Headers) -> Admitted:
     return Admitted(client, (), replace(deny, headers=(*deny.headers, *headers)) if headers else deny)
 
 
-def _joined(one: Headers, other: Headers) -> Headers:
-    """Each field once, its items in a list (RFC 9651 §3.1)."""
-    if not one or not other:
-        return one or other
-    further = dict(other)
-    return tuple((name, f"{value}, {further[name]}") for name, value in one)
-
-
 class _Nothing:
     """Nothing was ever published: no token counts, and nobody can say how often somebody called."""
 
@@ -132,9 +124,9 @@ class _Nothing:
         """See :class:`~sealgate.guard.tokens.verifier.Documents`."""
         return 0, b""
 
-    def take(self, asks: Sequence[Ask]) -> Sequence[int]:
+    def take(self, who: bytes, wider: bytes, budgets: Sequence[Budget]) -> Sequence[int]:
         """See :class:`~sealgate.guard.rates.Store`."""
-        del asks
+        del who, wider, budgets
         raise Unavailable
 
 

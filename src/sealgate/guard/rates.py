@@ -21,12 +21,13 @@ from sealgate.policy.problems import problem
 if TYPE_CHECKING:
     from sealgate.guard.client import Client
 
-__all__ = ["Ask", "Limiter", "Rate", "Store", "Taken", "Unavailable", "rate_of"]
+__all__ = ["Budget", "Limiter", "Rate", "Store", "Taken", "Unavailable", "joined", "rate_of"]
 
 _LIMITED = problem("rate-limited")
 _UNAVAILABLE = Deny(problem("rates-unavailable"), "rates-unavailable")
 _SECOND = 1_000_000_000
 _MOST_REMEMBERED = 4096
+Headers = tuple[tuple[str, str], ...]
 _WAYS = ("address", "client", "token")
 
 
@@ -56,17 +57,15 @@ class Rate(NamedTuple):
         return self.burst * self.interval
 
 
-class Ask(NamedTuple):
-    """One request of somebody.
+class Budget(NamedTuple):
+    """What one rate gives each caller.
 
     Attributes:
-        key: who, and by which rate.
-        wider: with whom he is counted where there is no room for him alone; empty: with everybody.
+        mark: which; of rates that differ it does.
         interval, depth: of the rate.
     """
 
-    key: bytes
-    wider: bytes
+    mark: bytes
     interval: int
     depth: int
 
@@ -78,8 +77,13 @@ class Unavailable(Exception):
 class Store(Protocol):
     """Who counts."""
 
-    def take(self, asks: Sequence[Ask]) -> Sequence[int]:
+    def take(self, who: bytes, wider: bytes, budgets: Sequence[Budget]) -> Sequence[int]:
         """Count a request under all of these, or under none.
+
+        Args:
+            who: the caller.
+            wider: with whom he is counted where there is no room for him alone.
+            budgets: that he has; of one caller always the same.
 
         Returns:
             for each, nanoseconds until the budget is whole again; or, where some have none left and nothing
@@ -108,23 +112,59 @@ _NOTHING = Taken(None, ())
 class _Named(NamedTuple):
     """A rate, what the log calls it, and what callers read of it."""
 
-    rate: Rate
+    by: str
     rule: str
     name: str
-    mark: bytes
-
-    @property
-    def policy(self) -> str:
-        """An item of ``RateLimit-Policy``."""
-        window = -(-self.rate.depth // _SECOND)
-        return f'"{self.name}";q={self.rate.burst};w={window}'
+    budget: Budget
+    policy: str
 
     def left(self, level: int) -> str:
         """An item of ``RateLimit``: what is left, and in how many seconds all of it is back."""
-        rate = self.rate
-        remaining = 0 if level < 0 else (rate.depth - level) // rate.interval
-        wait = -level if level < 0 else level
-        return f'"{self.name}";r={remaining};t={-(-wait // _SECOND)}'
+        _, interval, depth = self.budget
+        if level < 0:
+            return f'"{self.name}";r=0;t={-(level // _SECOND)}'
+        return f'"{self.name}";r={(depth - level) // interval};t={-(-level // _SECOND)}'
+
+
+def _named(rates: Iterable[Rate]) -> tuple[_Named, ...]:
+    found: list[_Named] = []
+    for index, rate in enumerate(rates):
+        same = sum(one.by == rate.by for one in found)
+        name = rate.by if not same else f"{rate.by}-{same + 1}"
+        mark = f"{rate.by} {rate.requests}/{rate.period} {rate.burst}\0".encode()
+        policy = f'"{name}";q={rate.burst};w={-(-rate.depth // _SECOND)}'
+        budget = Budget(mark, rate.interval, rate.depth)
+        found.append(_Named(rate.by, f"limits.rates[{index}]", name, budget, policy))
+    return tuple(found)
+
+
+class _Some:
+    """Rates that are asked together."""
+
+    __slots__ = ("_budgets", "_policy", "_rates", "_store")
+
+    def __init__(self, rates: Sequence[_Named], store: Store) -> None:
+        self._rates, self._store = rates, store
+        self._budgets = tuple(one.budget for one in rates)
+        self._policy = ("ratelimit-policy", ", ".join(one.policy for one in rates))
+
+    def __bool__(self) -> bool:
+        return bool(self._rates)
+
+    def taken(self, who: bytes, wider: bytes) -> Taken:
+        """A request of this caller."""
+        try:
+            levels = self._store.take(who, wider, self._budgets)
+        except Unavailable:
+            return Taken(_UNAVAILABLE, ())
+        left = ", ".join([one.left(level) for one, level in zip(self._rates, levels, strict=True)])
+        headers = (self._policy, ("ratelimit", left))
+        worst = min(levels)
+        if worst >= 0:
+            return Taken(None, headers)
+        rule = self._rates[list(levels).index(worst)].rule
+        again = ("retry-after", str(-(worst // _SECOND)))
+        return Taken(Deny(_LIMITED, rule, (again, *headers)), ())
 
 
 class Limiter:
@@ -135,18 +175,17 @@ class Limiter:
         store: who counts.
     """
 
-    __slots__ = ("_by_address", "_by_principal", "_known", "_store")
+    __slots__ = ("_by_address", "_by_certificate", "_by_token", "_known")
 
     def __init__(self, rates: Iterable[Rate], store: Store) -> None:
-        self._store = store
-        named: list[_Named] = []
-        for index, rate in enumerate(rates):
-            same = sum(one.rate.by == rate.by for one in named)
-            name = rate.by if not same else f"{rate.by}-{same + 1}"
-            mark = f"{rate.by} {rate.requests}/{rate.period} {rate.burst}\0".encode()
-            named.append(_Named(rate, f"limits.rates[{index}]", name, mark))
-        self._by_address = tuple(one for one in named if one.rate.by == "address")
-        self._by_principal = tuple(one for one in named if one.rate.by != "address")
+        named = _named(rates)
+        self._by_address = _Some([one for one in named if one.by == "address"], store)
+        # Who shows both is one client by his certificate, and his token's subject by the token.
+        self._by_certificate = _Some([one for one in named if one.by == "client"], store)
+        self._by_token = {
+            alone: _Some([one for one in named if one.by == "token" or (alone and one.by == "client")], store)
+            for alone in (False, True)
+        }
         self._known: dict[str, tuple[bytes, bytes]] = {}
 
     def address(self, address: str) -> Taken:
@@ -158,42 +197,28 @@ class Limiter:
             if len(self._known) >= _MOST_REMEMBERED:
                 self._known = {}
             known = self._known[address] = _place(address)
-        own, wider = known
-        return self._taken([(one, one.mark + own, one.mark + wider) for one in self._by_address])
+        return self._by_address.taken(*known)
 
     def principal(self, client: Client) -> Taken:
         """A request of somebody who showed who he is."""
-        if not self._by_principal:
-            return _NOTHING
-        asked = []
-        token = client.token and f"t{client.token.issuer}\0{client.token.subject}".encode("utf-8", "replace")
-        certificate = client.certificate
-        for one in self._by_principal:
-            who = token
-            if one.rate.by == "client" and certificate is not None:
-                # By what outlives a renewal: names are given out by one authority.
-                who = f"c{certificate.authority}\0{certificate.subject}".encode("utf-8", "replace")
-            if who:
-                asked.append((one, one.mark + who, b""))
-        return self._taken(asked) if asked else _NOTHING
+        certificate, token, taken = client.certificate, client.token, _NOTHING
+        if certificate is not None and self._by_certificate:
+            # By what outlives a renewal: names are given out by one authority.
+            who = f"c{certificate.authority}\0{certificate.subject}".encode("utf-8", "replace")
+            taken = self._by_certificate.taken(who, b"")
+        rates = self._by_token[certificate is None]
+        if token is None or taken.deny is not None or not rates:
+            return taken
+        more = rates.taken(f"t{token.issuer}\0{token.subject}".encode("utf-8", "replace"), b"")
+        return Taken(more.deny, joined(taken.headers, more.headers))
 
-    def _taken(self, asked: Sequence[tuple[_Named, bytes, bytes]]) -> Taken:
-        asks = [Ask(key, wider, one.rate.interval, one.rate.depth) for one, key, wider in asked]
-        try:
-            levels = self._store.take(asks)
-        except Unavailable:
-            return Taken(_UNAVAILABLE, ())
-        names = [one for one, _, _ in asked]
-        headers = (
-            ("ratelimit-policy", ", ".join(one.policy for one in names)),
-            ("ratelimit", ", ".join(one.left(level) for one, level in zip(names, levels, strict=True))),
-        )
-        worst = min(levels)
-        if worst >= 0:
-            return Taken(None, headers)
-        rule = names[list(levels).index(worst)].rule
-        again = ("retry-after", str(-(worst // _SECOND)))
-        return Taken(Deny(_LIMITED, rule, (again, *headers)), ())
+
+def joined(one: Headers, other: Headers) -> Headers:
+    """Each field once, its items in a list (RFC 9651 §3.1)."""
+    if not one or not other:
+        return one or other
+    further = dict(other)
+    return tuple((name, f"{value}, {further[name]}") for name, value in one)
 
 
 def _place(address: str) -> tuple[bytes, bytes]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sealgate._system.board import BoardReader
 from sealgate._system.rate_table import Rates, TooBusy
 from sealgate.guard.admission import Means
-from sealgate.guard.rates import Ask, Unavailable
+from sealgate.guard.rates import Budget, Unavailable
 
 __all__ = ["means_of"]
 
@@ -18,10 +18,10 @@ class _Shared:
     def __init__(self, fd: int) -> None:
         self._rates = Rates(fd)
 
-    def take(self, asks: Sequence[Ask]) -> Sequence[int]:
+    def take(self, who: bytes, wider: bytes, budgets: Sequence[Budget]) -> Sequence[int]:
         """See :class:`sealgate.guard.rates.Store`."""
         try:
-            return self._rates.take(asks)
+            return self._rates.take(who, wider, budgets)
         except TooBusy:
             raise Unavailable from None
 
