@@ -8,13 +8,14 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
 from tests.cli.calls import Result, sealgate
 from tests.contract.sites import Site, at_least, started
 from tests.contract.test_tokens import STREAMS, ask, bearer
-from tests.live.wire import get
+from tests.live.wire import get, tell_plain
 
 RULES = [{"path": "/free/**", "require": "none"}, {"path": "/write/**", "require": {"scope": ["write"]}}]
 
@@ -85,3 +86,38 @@ def test_a_field_of_their_own(stack: ExitStack, which: str) -> None:
     assert ask(site, "/x", f"X-Api-Key: {key}", bearer(key)).status == 400
     assert ask(site, "/x", f"X-Api-Key: {key}", f"X-Api-Key: {key}").status == 400
     assert ask(site, "/free/x", "X-Api-Key: nonsense").slug == "token-refused"
+
+
+def _refusals(site: Site) -> list[dict[str, Any]]:
+    return [one for one in site.served.access() if one["status"] == 403]
+
+
+@at_least("envoy", "gunicorn")
+def test_over_plain_http_they_are_refused_and_named(stack: ExitStack, which: str) -> None:
+    """Never redirected, whatever they are; the log has the public part of ours, and nothing of others."""
+    tables = {"api_keys": True, "api_key_header": "x-api-key"}
+    site = started(stack, which, "usual", tokens=tables, access={"rules": RULES})
+    key, mark = issued(site, "billing")
+    secret = "dXNlcjpwYXNzd29yZA=="
+    for fields in (
+        (f"X-Api-Key: {key}",),
+        (bearer(key),),
+        (f"Authorization: bearer  {key}",),
+        (f"Authorization: Basic {secret}",),
+        (f"X-Api-Key: {secret}",),
+        (f"X-Api-Key: {secret}", bearer(key)),
+    ):
+        (answer,) = tell_plain(site.served, get("localhost", "/x", *fields))
+        assert (answer.status, answer.slug) == (403, "credentials-in-the-clear")
+        assert not answer.all("location")
+    (answer,) = tell_plain(site.served, get("localhost", "/x"))
+    assert answer.status == 308
+    if not site.inside:  # there it is a process without a log
+        site.served.wait_for(lambda: len(_refusals(site)) == 6)
+        # In any order: each process of a server writes when it likes.
+        told = sorted(one.get("exposed_key", "").strip("-") for one in _refusals(site))
+        assert told == ["", "", *[mark] * 4]
+    for text in (site.served.out, site.served.err):
+        assert key not in text
+        assert key[20:] not in text
+        assert secret not in text

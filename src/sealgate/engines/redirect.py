@@ -66,6 +66,7 @@ class Redirect:
         publishes: is the list of revoked clients to be had (``engines/published.py``)?
         state: absolute path of the state directory, in which that list is; empty: there is none.
         admitted: the addresses that are redirected; None: all, or nobody is.
+        credentials: fields, lower-case, that nobody may send here.
     """
 
     listeners: tuple[int, ...]
@@ -85,6 +86,7 @@ class Redirect:
     publishes: bool = False
     state: str = ""
     admitted: Admitted | None = None
+    credentials: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -119,6 +121,7 @@ class Redirect:
             publishes=publishes(policy),
             state=state,
             admitted=policy.network.admitted() if ruled else None,
+            credentials=policy.credential_fields,
         )
 
     @property

@@ -12,7 +12,18 @@ import re
 import zlib
 from typing import NamedTuple
 
-__all__ = ["ID_LENGTH", "PATTERN", "PREFIX", "Parts", "checksum", "hashed", "id_of", "made_of", "parts_of"]
+__all__ = [
+    "EXPOSED_RE2",
+    "ID_LENGTH",
+    "PATTERN",
+    "PREFIX",
+    "Parts",
+    "checksum",
+    "hashed",
+    "id_of",
+    "made_of",
+    "parts_of",
+]
 
 PREFIX = "sealgate_"
 ID_LENGTH = 10
@@ -22,6 +33,9 @@ _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 PATTERN = rf"sealgate_[0-9A-Za-z]{{{ID_LENGTH}}}_[0-9A-Za-z]{{{_SECRET_LENGTH + _CHECK_LENGTH}}}"
 """A regular expression for scanners of secrets."""
+
+EXPOSED_RE2 = rf"(?s:(?i:bearer +)?{PREFIX}([0-9A-Za-z]{{{ID_LENGTH}}})_.*|.*)"
+"""Fits every value of a field; the first group is the public part of an API key in it, or nothing."""
 
 _WHOLE = re.compile(PATTERN, re.ASCII)
 

@@ -332,6 +332,14 @@ class Policy(Model):
             return True
         return self.access_default == "authenticated" and self.clients.mode != "required"
 
+    @property
+    def credential_fields(self) -> tuple[str, ...]:
+        """Header fields, lower-case, in which callers show tokens; none: nobody's count."""
+        if not self.tokens.asked:
+            return ()
+        field = self.tokens.api_key_header
+        return ("authorization", field) if field else ("authorization",)
+
     def judges_addresses(self, *, tls: bool) -> bool:
         """Does a listener ask whence a request comes? Plain HTTP that refuses everyone need not."""
         return self.network.ruled and (tls or self.http.mode == "redirect")

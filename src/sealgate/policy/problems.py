@@ -95,6 +95,12 @@ _TABLE = (
         "Get a token with the scope that the WWW-Authenticate header field names.",
     ),
     ProblemType(
+        "credentials-in-the-clear",
+        403,
+        "Credentials were sent over plain HTTP",
+        "They could be read on the way: have them replaced, and send the new ones to https:// only.",
+    ),
+    ProblemType(
         "plain-http-refused",
         403,
         "Plain HTTP is refused",

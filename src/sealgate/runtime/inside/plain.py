@@ -24,6 +24,7 @@ from sealgate.engines.redirect import TOKEN, Redirect
 from sealgate.guard.compiled import Compiled
 from sealgate.guard.host import is_site_host
 from sealgate.guard.problems import answer
+from sealgate.policy.api_keys import id_of
 from sealgate.policy.problems import problem
 
 __all__ = [
@@ -75,6 +76,7 @@ class Answer:
     path: str = ""
     protocol: str = ""
     user_agent: str = ""
+    exposed_key: str = ""
     file: Opened | None = None
 
     def to_bytes(self, date: str) -> bytes:
@@ -153,7 +155,16 @@ def judge(
         return _proven(seen, challenge)
     if orders.publishes and seen.target.startswith(FOLDER):
         return _listed(seen, published)
+    shown = [value for name, value in values if name.decode("ascii") in orders.credentials and value]
+    if admitted and shown:
+        exposed = "".join(map(_exposed, shown))
+        return replace(seen.refused("credentials-in-the-clear"), exposed_key=exposed)
     return _answered(seen, orders, site) if admitted else seen.refused("address-refused")
+
+
+def _exposed(value: str) -> str:
+    """The public part of an API key in a field; empty: there is none."""
+    return id_of(re.sub(r"(?i)^bearer +", "", value))
 
 
 @dataclass(frozen=True, slots=True)

@@ -252,6 +252,7 @@ class Plain(asyncio.Protocol):
                 "received": len(self._head),
                 "sent": sent,
                 "user_agent": said.user_agent,
+                **({"exposed_key": said.exposed_key} if said.exposed_key else {}),
             }
         )
 

@@ -11,6 +11,7 @@ import re
 
 from sealgate.engines.servers.apache.facts import quoted
 from sealgate.engines.servers.apache.rules import PATH
+from sealgate.policy.api_keys import ID_LENGTH, PREFIX
 
 __all__ = ["access_log", "as_json"]
 
@@ -32,15 +33,24 @@ _TLS_FIELDS = {"tls": '"%{SSL_PROTOCOL}x"', "cipher": '"%{SSL_CIPHER}x"'}
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 
 
-def access_log(*, tls: bool) -> list[str]:
-    """Directives of a virtual host."""
+def access_log(*, tls: bool, credentials: tuple[str, ...] = ()) -> list[str]:
+    """Directives of a virtual host.
+
+    Args:
+        tls: of HTTPS.
+        credentials: fields in which API keys are looked for, where they could be read on the way: their
+            public parts are written.
+    """
     fields = {**_FIELDS, **(_TLS_FIELDS if tls else {})}
+    fields |= {"exposed_key": '"%{SEALGATE_EXPOSED}e"'} if credentials else {}
+    key = f"^(bearer +)?{PREFIX}([0-9A-Za-z]{{{ID_LENGTH}}})_"
     line = "{" + ", ".join(f'"{name}": {value}' for name, value in fields.items()) + "}"
     return [
         'SetEnvIf Request_Method "^(.{1,32})" SEALGATE_METHOD=$1',
         'SetEnvIf Host "^(.{1,128})" SEALGATE_HOST=$1',
         'SetEnvIf User-Agent "^(.{1,200})" SEALGATE_AGENT=$1',
         f'SetEnvIf {PATH} "^(.{{1,512}})" SEALGATE_SHOWN=$1',
+        *(f'SetEnvIfNoCase {name} "{key}" SEALGATE_EXPOSED=$2' for name in credentials),
         f"CustomLog /proc/self/fd/1 {quoted(line)}",
     ]
 

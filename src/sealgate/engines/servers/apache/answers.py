@@ -13,7 +13,7 @@ from sealgate.engines.servers.apache.addresses import STRANGE
 from sealgate.engines.servers.apache.facts import ANSWERS, FOLDER, block, quoted
 from sealgate.policy.problems import CONTENT_TYPE, PROBLEMS
 
-__all__ = ["CHALLENGE_ANSWERS", "answer_files", "challenge_documents", "error_documents", "location"]
+__all__ = ["CHALLENGE_ANSWERS", "CLEAR", "answer_files", "challenge_documents", "error_documents", "location"]
 
 _SECURE = {
     400: "bad-request",
@@ -38,6 +38,9 @@ _SECURE = {
 }
 _PLAIN = {**_SECURE, 403: "plain-http-refused"}
 _STRANGER = "address-refused"
+CLEAR = 511
+"""A status that nobody here uses, for credentials over plain HTTP."""
+_CLEAR = "credentials-in-the-clear"
 CHALLENGE_ANSWERS = {403: "challenge-unknown", 404: "challenge-unknown", 405: "method-not-allowed"}
 """Below the path of challenges, where each is one of the files that are waited for or nothing."""
 _REASONS = {421: "Misdirected Request", 431: "Request Header Fields Too Large"}
@@ -48,9 +51,16 @@ def location(slug: str) -> str:
     return f"/{slug}.asis"
 
 
-def error_documents(*, tls: bool, strangers: bool = False) -> list[str]:
-    """Directives of a virtual host; ``strangers``: some addresses may not come in."""
+def error_documents(*, tls: bool, strangers: bool = False, clear: bool = False) -> list[str]:
+    """Directives of a virtual host.
+
+    Args:
+        tls: of HTTPS.
+        strangers: some addresses may not come in.
+        clear: credentials are looked for, where they could be read on the way.
+    """
     table = {**(_SECURE if tls else _PLAIN), **({STRANGE: _STRANGER} if strangers else {})}
+    table |= {CLEAR: _CLEAR} if clear else {}
     folder = f"{FOLDER}/{ANSWERS}"
     rights = ["Require all granted", "SetHandler send-as-is", "AllowOverride None", "Options None"]
     documents = [
@@ -66,10 +76,11 @@ def challenge_documents() -> dict[int, str]:
     return {status: location(slug) for status, slug in CHALLENGE_ANSWERS.items()}
 
 
-def answer_files(*, strangers: bool = False, listed: bool = False) -> dict[str, bytes]:
-    """File name to content; ``listed``: a list of revoked clients is served."""
+def answer_files(*, strangers: bool = False, listed: bool = False, clear: bool = False) -> dict[str, bytes]:
+    """File name to content; ``listed``: a list of revoked clients is served; the others as before."""
     used = {*_SECURE.values(), *_PLAIN.values(), *CHALLENGE_ANSWERS.values(), "path-not-canonical"}
     used |= ({_STRANGER} if strangers else set()) | ({UNKNOWN} if listed else set())
+    used |= {_CLEAR} if clear else set()
     named = {slug: slug for slug in used} | {"app-unavailable1": "app-timeout"}
     return {f"{ANSWERS}/{name}.asis": _answer(named[name]) for name in sorted(named)}
 

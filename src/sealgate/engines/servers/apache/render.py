@@ -42,7 +42,11 @@ def render(facts: RenderFacts) -> dict[str, bytes]:
         CONFIG: config,
         WORKERS_MAP: workers_map(facts),
         **fields,
-        **answer_files(strangers=facts.policy.judges_addresses(tls=True), listed=publishes(facts.policy)),
+        **answer_files(
+            strangers=facts.policy.judges_addresses(tls=True),
+            listed=publishes(facts.policy),
+            clear=bool(facts.policy.credential_fields),
+        ),
     }
 
 
@@ -111,11 +115,15 @@ def _plain(facts: RenderFacts) -> list[str]:
         "Protocols http/1.1",
         "SSLEngine off",
         "LimitRequestBody 1",
-        *error_documents(tls=False, strangers=facts.policy.judges_addresses(tls=False)),
+        *error_documents(
+            tls=False,
+            strangers=facts.policy.judges_addresses(tls=False),
+            clear=bool(facts.policy.credential_fields),
+        ),
         *plain_rules(facts),
         *challenge_files(facts.challenge_folder, challenge_documents()),
         *list_files(facts),
-        *access_log(tls=False),
+        *access_log(tls=False, credentials=facts.policy.credential_fields),
     ]
     return block("VirtualHost", _addresses(facts.policy.listen.http), lines)
 

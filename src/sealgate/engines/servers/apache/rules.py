@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from sealgate.engines.facts import RenderFacts
 from sealgate.engines.servers.apache.addresses import STRANGE, address_rules
-from sealgate.engines.servers.apache.answers import location
+from sealgate.engines.servers.apache.answers import CLEAR, location
 from sealgate.engines.servers.apache.challenges import challenge_rules
 from sealgate.engines.servers.apache.facts import CLOSING, condition, quoted, refuse, unless
 from sealgate.engines.servers.apache.hosts import LOOPBACK, site_hosts
@@ -202,6 +202,11 @@ def plain_rules(facts: RenderFacts, *, strange: int = STRANGE) -> list[str]:
         *challenge_rules(f"%{{ENV:{TARGET}}}"),
         *list_rules(facts, f"%{{ENV:{TARGET}}}"),
         *address_rules(facts, tls=False, status=strange),
+        *(
+            line
+            for name in policy.credential_fields
+            for line in (condition(f"%{{HTTP:{name}}}", "."), refuse(CLEAR))
+        ),
         unless("%{HTTP_HOST}", site_hosts(policy, plain=True)),
         refuse(421),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sealgate.engines.facts import RenderFacts
-from sealgate.engines.servers.envoy.access_log import access_log
+from sealgate.engines.servers.envoy.access_log import access_log, exposed_filter
 from sealgate.engines.servers.envoy.addresses import address_filters
 from sealgate.engines.servers.envoy.challenges import proving_chains
 from sealgate.engines.servers.envoy.facts import FOLDER, Json, seconds, typed
@@ -134,7 +134,7 @@ def _hcm(facts: RenderFacts, *, tls: bool, codec: str = "AUTO") -> Json:
         "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
         "http_protocol_options": {"accept_http_10": False},
         "local_reply_config": local_replies(facts, tls=tls),
-        "access_log": access_log(tls=tls),
+        "access_log": access_log(tls=tls, exposed=not tls and bool(facts.policy.credential_fields)),
         **({"route_config": https_routes(facts)} if tls else {"rds": _PLAIN_ROUTES}),
         "http_filters": _filters(facts, tls=tls),
     }
@@ -189,7 +189,7 @@ def _filters(facts: RenderFacts, *, tls: bool) -> list[Json]:
     last: Json = {"name": "router", "typed_config": router}
     first = address_filters(facts, tls=tls)
     if not tls:  # everything is answered at once, bodies are never read
-        return [*first, *list_filters(facts), last]
+        return [*exposed_filter(facts), *first, *list_filters(facts), last]
     # Envoy takes no 0: a limit of none at all lets one byte through to the guard, which refuses it.
     limit = max(1, facts.policy.limits.body)
     size = typed("envoy.extensions.filters.http.body_size_limit.v3.BodySizeLimit", max_request_bytes=limit)

@@ -10,7 +10,7 @@ from sealgate.engines.published import FOLDER, UNKNOWN
 from sealgate.engines.servers.envoy.addresses import refused_by_address
 from sealgate.engines.servers.envoy.facts import Json
 from sealgate.engines.servers.envoy.hosts import LOOPBACK
-from sealgate.engines.servers.envoy.routes import field, header_is
+from sealgate.engines.servers.envoy.routes import field, header_is, shows
 from sealgate.policy.path import CANONICAL_PATH_RE2
 from sealgate.policy.problems import PROBLEMS
 from sealgate.policy.published import publishes
@@ -54,6 +54,9 @@ def local_replies(facts: RenderFacts, *, tls: bool) -> Json:
             mappers += _lists(facts, fields, condition)
         if facts.policy.judges_addresses(tls=tls):
             mappers.append(_mapper(403, "address-refused", fields, condition, refused_by_address()))
+        for name in () if tls else facts.policy.credential_fields:
+            shown = {"header_filter": {"header": shows(name)}}
+            mappers.append(_mapper(403, "credentials-in-the-clear", fields, condition, shown))
         mappers += [
             _mapper(status, slug, fields, condition) for status, slug in (_SECURE if tls else _PLAIN).items()
         ]

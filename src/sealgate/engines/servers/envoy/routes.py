@@ -8,7 +8,16 @@ from sealgate.engines.servers.envoy.facts import Json, seconds, typed
 from sealgate.engines.servers.envoy.hosts import LOOPBACK, WELL_FORMED_HOST, host_pattern, site_hosts
 from sealgate.policy.path import CANONICAL_PATH_RE2, CARRIED_PATH_RE2
 
-__all__ = ["BODY_SIZE", "WHOLE_BODIES", "answer", "field", "header_is", "https_routes", "plain_routes"]
+__all__ = [
+    "BODY_SIZE",
+    "WHOLE_BODIES",
+    "answer",
+    "field",
+    "header_is",
+    "https_routes",
+    "plain_routes",
+    "shows",
+]
 
 BODY_SIZE = "body_size_limit"
 """Name of the filter that counts request bodies."""
@@ -33,6 +42,11 @@ def header_is(name: str, pattern: str, *, invert: bool = False) -> Json:
 def field(key: str, value: str) -> Json:
     """A response (or request) field that replaces what is there."""
     return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+def shows(name: str) -> Json:
+    """A HeaderMatcher: the field is there."""
+    return {"name": name, "present_match": True}
 
 
 def _route(target: Json, *headers: Json, response: tuple[Json, ...] = ()) -> Json:
@@ -172,13 +186,14 @@ def plain_routes(facts: RenderFacts, first: list[Json]) -> Json:
             }
         }
     host = header_is(":authority", site_hosts(policy, plain=True))
+    exposed = [_route(answer(403), shows(name)) for name in policy.credential_fields]
     routes = [_route(target, host), _route(answer(421))]
     if policy.public_port == 443 and policy.http.mode == "redirect":
         # The usual port is left out where the client left it out too.
         bare = header_is(":authority", host_pattern(policy.site.names, (), bare=True))
         usual: Json = {"redirect": {"https_redirect": True, "response_code": "PERMANENT_REDIRECT"}}
         routes.insert(0, _route(usual, bare))
-    return _table("http", [*first, *routes], [], [])
+    return _table("http", [*first, *exposed, *routes], [], [])
 
 
 def _table(name: str, routes: list[Json], request: list[Json], response: list[Json]) -> Json:

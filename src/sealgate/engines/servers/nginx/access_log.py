@@ -7,6 +7,7 @@ the printable beginning is written. Secrets do not stand in it: no query string,
 from __future__ import annotations
 
 from sealgate.engines.servers.nginx.words import entries, pattern
+from sealgate.policy.api_keys import ID_LENGTH, PREFIX
 
 __all__ = ["ACCESS_LOG", "access_log"]
 
@@ -30,8 +31,15 @@ _MORE = {"request_id": "$request_id", "user_agent": "$sealgate_log_agent"}
 _TLS = {"tls": "$ssl_protocol", "cipher": "$ssl_cipher"}
 
 
-def access_log() -> list[str]:
-    """The formats `sealgate_https` and `sealgate_http`, and the maps that they need."""
+def access_log(credentials: tuple[str, ...] = ()) -> list[str]:
+    """The formats `sealgate_https` and `sealgate_http`, and the maps that they need.
+
+    Args:
+        credentials: fields in which API keys are looked for, where they could be read on the way: their
+            public parts are written.
+    """
+    names = {field: f"sealgate_exposed_{number}" for number, field in enumerate(credentials)}
+    exposed = {"exposed_key": "".join(f"${name}" for name in names.values())} if names else {}
     return [
         "# Only what is printable, and not too much of it.",
         # Of the line as it came: what answers a refusal is another request within nginx, a GET.
@@ -41,8 +49,14 @@ def access_log() -> list[str]:
         *_beginning("$http_user_agent", "agent", "[ -~]", 256),
         *_milliseconds(),
         *_format("https", {**_MORE, **_TLS}),
-        *_format("http", _MORE),
+        *(line for field, name in names.items() for line in _exposed(field, name)),
+        *_format("http", {**_MORE, **exposed}),
     ]
+
+
+def _exposed(field: str, name: str) -> list[str]:
+    key = pattern(rf"(?:bearer +)?{PREFIX}(?<{name}_id>[0-9A-Za-z]{{{ID_LENGTH}}})_.*", operator="~*")
+    return entries(f"$http_{field.replace('-', '_')}", f"${name}", {key: f"${name}_id"})
 
 
 def _beginning(source: str, name: str, characters: str, most: int) -> list[str]:

@@ -9,7 +9,7 @@ from sealgate.engines.servers.nginx.backends import backend_maps, forwarding, pa
 from sealgate.engines.servers.nginx.challenges import token_locations, token_map
 from sealgate.engines.servers.nginx.hosts import HOST, WELL_FORMED_HOST, maps
 from sealgate.engines.servers.nginx.published import list_locations, list_map
-from sealgate.engines.servers.nginx.replies import HSTS, ODD_PATH, error_pages, problem_locations
+from sealgate.engines.servers.nginx.replies import CLEAR, HSTS, ODD_PATH, error_pages, problem_locations
 from sealgate.engines.servers.nginx.tls import certificate_map, server_tls
 from sealgate.engines.servers.nginx.versions import CERTIFICATE_CACHE, HTTP2_DIRECTIVE, STAYS_OPEN
 from sealgate.engines.servers.nginx.words import PLACE, Build, block, entries, longer, pattern, time
@@ -101,7 +101,7 @@ def _http(facts: RenderFacts, build: Build) -> list[str]:
             "$sealgate_long",
             {pattern(longer(facts.policy.limits.headers), operator="~"): "1"},
         ),
-        *access_log(),
+        *access_log(facts.policy.credential_fields),
         *upstream(facts),
         "",
         *block("server", _https(facts, build)),
@@ -224,17 +224,18 @@ def _upgraded(facts: RenderFacts) -> list[str]:
 
 
 def _plain(facts: RenderFacts) -> list[str]:
+    clear = bool(facts.policy.credential_fields)
     return [
         *_listen(facts, tls=False, build=Build()),
         ACCESS_LOG.format("http"),
-        *error_pages(tls=False, strangers=facts.policy.judges_addresses(tls=False)),
+        *error_pages(tls=False, strangers=facts.policy.judges_addresses(tls=False), clear=clear),
         "error_page 404 = @answered;",
         "client_max_body_size 0;",  # what is answered at once need not fit
         *block("location /", _plain_answer(facts)),
         *token_locations(facts.challenge_folder),
         *list_locations(facts),
         *block("location @answered", _plain_answer(facts)),
-        *problem_locations(tls=False, strangers=facts.policy.judges_addresses(tls=False)),
+        *problem_locations(tls=False, strangers=facts.policy.judges_addresses(tls=False), clear=clear),
     ]
 
 
@@ -243,6 +244,7 @@ def _plain_answer(facts: RenderFacts) -> list[str]:
     lines = [
         *(address_checks(facts) if facts.policy.judges_addresses(tls=False) else []),
         _refused(_OLD_HTTP, 426),
+        *(_refused(f"$http_{name.replace('-', '_')}", CLEAR) for name in policy.credential_fields),
         _refused('$sealgate_plain = ""', 421),
     ]
     if policy.http.mode == "refuse":

@@ -11,13 +11,16 @@ import json
 from sealgate.engines.servers.nginx.words import block, quoted
 from sealgate.policy.problems import CONTENT_TYPE, PROBLEMS
 
-__all__ = ["HSTS", "ODD_PATH", "STRANGE", "error_pages", "problem_location", "problem_locations"]
+__all__ = ["CLEAR", "HSTS", "ODD_PATH", "STRANGE", "error_pages", "problem_location", "problem_locations"]
 
 ODD_PATH = 440
 """A status that nobody uses, for a path that is not canonical."""
 
 STRANGE = 441
 """Likewise, for an address that may not come in."""
+
+CLEAR = 442
+"""Likewise, for credentials over plain HTTP."""
 
 HSTS = "add_header Strict-Transport-Security $sealgate_hsts always;"
 _PLACE = "/.sealgate-problem/"
@@ -39,22 +42,30 @@ _SECURE: dict[str, tuple[int, ...]] = {
 _PLAIN = {**_SECURE, "upgrade-refused": (), "client-certificate-refused": (), "plain-http-refused": (403,)}
 
 
-def _kinds(*, tls: bool, strangers: bool) -> dict[str, tuple[int, ...]]:
+def _kinds(*, tls: bool, strangers: bool, clear: bool) -> dict[str, tuple[int, ...]]:
     kinds = {slug: statuses for slug, statuses in (_SECURE if tls else _PLAIN).items() if statuses}
-    return {**kinds, "address-refused": (STRANGE,)} if strangers else kinds
+    kinds |= {"address-refused": (STRANGE,)} if strangers else {}
+    return kinds | ({"credentials-in-the-clear": (CLEAR,)} if clear else {})
 
 
-def error_pages(*, tls: bool, strangers: bool = False) -> list[str]:
-    """Which page answers for which status; ``strangers``: some addresses may not come in."""
+def error_pages(*, tls: bool, strangers: bool = False, clear: bool = False) -> list[str]:
+    """Which page answers for which status.
+
+    Args:
+        tls: of the HTTPS listeners.
+        strangers: some addresses may not come in.
+        clear: credentials are looked for, where they could be read on the way.
+    """
     return [
         f"error_page {' '.join(map(str, statuses))} ={PROBLEMS[slug].status} {_PLACE}{slug};"
-        for slug, statuses in _kinds(tls=tls, strangers=strangers).items()
+        for slug, statuses in _kinds(tls=tls, strangers=strangers, clear=clear).items()
     ]
 
 
-def problem_locations(*, tls: bool, strangers: bool = False) -> list[str]:
+def problem_locations(*, tls: bool, strangers: bool = False, clear: bool = False) -> list[str]:
     """The pages."""
-    return [line for slug in _kinds(tls=tls, strangers=strangers) for line in _page(slug, tls=tls)]
+    kinds = _kinds(tls=tls, strangers=strangers, clear=clear)
+    return [line for slug in kinds for line in _page(slug, tls=tls)]
 
 
 def problem_location(slug: str) -> tuple[str, list[str]]:
