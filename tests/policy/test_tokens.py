@@ -44,6 +44,31 @@ def test_what_is_a_mistake(said: str, key: str) -> None:
     assert [where for where, _ in mistakes(issuers(f"{{ {text} }}"))] == [key]
 
 
+@pytest.mark.parametrize(
+    ("said", "key"),
+    [
+        ('api_keys = "yes"', "tokens.api_keys"),
+        ('api_key_header = "x-api-key"', "tokens.api_key_header"),
+        ('api_keys = true\napi_key_header = "Authorization"', "tokens.api_key_header"),
+        ('api_keys = true\napi_key_header = "Cookie"', "tokens.api_key_header"),
+        ('api_keys = true\napi_key_header = "X-Forwarded-Key"', "tokens.api_key_header"),
+        ('api_keys = true\napi_key_header = "sealgate-key"', "tokens.api_key_header"),
+        ('api_keys = true\napi_key_header = "x key"', "tokens.api_key_header"),
+        ('api_keys = true\napi_key_header = "x_api_key"', "tokens.api_key_header"),
+        ('api_keys = true\napi_key_header = "x-api-key:"', "tokens.api_key_header"),
+    ],
+)
+def test_what_is_no_field_of_keys(said: str, key: str) -> None:
+    assert [where for where, _ in mistakes(f"[tokens]\n{said}\n")] == [key]
+
+
+def test_where_callers_show_tokens() -> None:
+    assert policy("").credential_fields == ()
+    assert policy(issuers(ISSUER)).credential_fields == ("authorization",)
+    made = policy('[tokens]\napi_keys = true\napi_key_header = "X-Api-Key"\n')
+    assert made.credential_fields == ("authorization", "x-api-key")
+
+
 def test_each_issuer_once() -> None:
     assert mistakes(issuers(ISSUER, ISSUER))[0][0] == "tokens.issuers[1].issuer"
 
