@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from sealgate._system.clock import system_clock
+from sealgate.pki.api_keys.orders import catch_up, issued
+from sealgate.pki.state import State
 from sealgate.policy.api_keys import hashed, parts_of
 from tests.cli.calls import Result, sealgate
 
@@ -127,3 +130,18 @@ def test_a_store_of_before_gets_the_table(folder: Path) -> None:
         connection.execute(f"PRAGMA user_version={version - 1}")
     assert token(folder, "add", "again").status == 0
     assert [row["name"] for row in json.loads(token(folder, "list", "--json").out)] == ["again"]
+
+
+def test_a_store_that_was_brought_back_does_not_bring_back_a_key(folder: Path) -> None:
+    """Revoked after the backup was made: it is revoked again, and those of before stay."""
+    billing, ci = (json.loads(token(folder, "add", name, "--json").out) for name in ("billing", "ci"))
+    backup = (folder / "state" / "store.db").read_bytes()
+    assert token(folder, "revoke", "billing").status == 0
+    (folder / "state" / "store.db").write_bytes(backup)
+    state = State.open(folder / "state", create=False)
+    assert {one["id"] for one in issued(state, system_clock)} == {billing["id"], ci["id"]}
+    assert catch_up(state, system_clock) == [billing["id"]]
+    assert catch_up(state, system_clock) == []
+    assert [one["id"] for one in issued(state, system_clock)] == [ci["id"]]
+    rows = {row["name"]: row["status"] for row in json.loads(token(folder, "list", "--all", "--json").out)}
+    assert rows == {"billing": "revoked", "ci": "valid"}

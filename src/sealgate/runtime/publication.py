@@ -23,6 +23,7 @@ from sealgate.engines.contract import Capability, Enforcer
 from sealgate.engines.registry import engine
 from sealgate.errors import SealgateError
 from sealgate.guard.compiled import Authority, Compiled, compile_policy
+from sealgate.pki.api_keys.orders import catch_up as catch_up_keys
 from sealgate.pki.api_keys.orders import issued as issued_keys
 from sealgate.pki.client_trust import (
     InForce,
@@ -114,6 +115,8 @@ class Publication:
     def api_keys(self, loaded: Loaded) -> None:
         """Exactly those that the store has, where the policy wants any."""
         wanted = loaded.policy.tokens.api_keys
+        if wanted and (back := catch_up_keys(self._state, system_clock)):
+            self._say(f"the store was brought back from a backup: API keys revoked again: {', '.join(back)}")
         self._issued.api_keys(issued_keys(self._state, system_clock) if wanted else [])
 
     def certificate(self, loaded: Loaded, *, force: bool = False) -> LiveCertificate:

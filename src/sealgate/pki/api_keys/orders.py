@@ -12,6 +12,7 @@ from typing import Any
 
 from sealgate._system.clock import Clock
 from sealgate.errors import UsageError
+from sealgate.pki.api_keys.ended import ended, note_ended
 from sealgate.pki.api_keys.register import ApiKey, ApiKeys
 from sealgate.pki.clients.naming import folded, nearest
 from sealgate.pki.state import State
@@ -19,7 +20,7 @@ from sealgate.pki.store import Store
 from sealgate.policy.api_keys import ID_LENGTH
 from sealgate.policy.quoting import shown
 
-__all__ = ["LONGEST_DAYS", "ORDERS", "carry_out", "found", "issued", "told"]
+__all__ = ["LONGEST_DAYS", "ORDERS", "carry_out", "catch_up", "found", "issued", "told"]
 
 ORDERS = frozenset({"token-add", "token-revoke"})
 LONGEST_DAYS = 3650
@@ -45,6 +46,24 @@ def carry_out(order: Mapping[str, Any], *, state: State, clock: Clock) -> dict[s
     raise UsageError(
         "order-unknown", f"there is no order {order.get('order')!a}", "use one version of Sealgate everywhere"
     )
+
+
+def catch_up(state: State, clock: Clock) -> list[str]:
+    """Revoke again what was revoked before the store was brought back from a backup; their public parts.
+
+    And note outside of it what is revoked in it, where that was not possible before.
+    """
+    if not state.store.exists():
+        return []
+    with Store.open(state.store, read_only=True) as store:
+        there = ApiKeys(store).all()
+    gone = ended(state.witness)
+    back = [one.id for one in there if one.revoked_at is None and one.id in gone]
+    if back:
+        with state.lock(), Store.open(state.store) as store:
+            ApiKeys(store).revoke(back, now=clock().replace(microsecond=0))
+    note_ended(state.witness, (one.id for one in there if one.revoked_at is not None))
+    return back
 
 
 def told(one: ApiKey) -> dict[str, Any]:
@@ -121,6 +140,7 @@ def _revoke(which: str, state: State, clock: Clock) -> list[ApiKey]:
                 f"no key of {shown(which[:_NAME_MAX])} counts any more",
                 "sealgate token list --all",
             )
+        note_ended(state.witness, marks)
         keys.revoke(marks, now=now)
         return [one for one in keys.all() if one.id in marks]
 
