@@ -2,8 +2,8 @@
 
 A state directory that is brought back from a backup agrees with itself: a key that was revoked since would
 count again. So the public part of each one is kept in the cache directory too, which backups leave out (as
-lists of revoked clients are, ``pki/witness.py``). Whoever else may write there is this user, who needs no such
-way.
+lists of revoked clients are, ``pki/witness.py``). Whoever else may write there is this user, who needs no
+such way.
 """
 
 from __future__ import annotations
