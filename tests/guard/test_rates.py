@@ -20,6 +20,8 @@ SECOND = 1_000_000_000
 class Counted:
     """One time for each key, in a dictionary; the clock is the test's."""
 
+    blocking = False
+
     def __init__(self) -> None:
         self.now = 0
         self.wholes: dict[bytes, int] = {}
@@ -147,6 +149,8 @@ def test_by_client_and_by_token() -> None:
 
 def test_where_nobody_can_say_nobody_is_let_in() -> None:
     class Lost:
+        blocking = False
+
         def take(self, who: bytes, wider: bytes, budgets: Sequence[Budget]) -> Sequence[int]:
             raise Unavailable
 

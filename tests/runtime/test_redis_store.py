@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from sealgate._system.rate_table import Rates, RateTable
+from sealgate._system.rate_table import RateTable
 from sealgate.guard.rates import Budget, Limiter, Rate, Unavailable
+from sealgate.runtime.means import means_of
 from sealgate.runtime.redis_store import RedisStore
 
 SECOND = 1_000_000_000
@@ -67,7 +68,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def store(server: Server, said: list[str] | None = None, *, local: bool = False) -> RedisStore:
-    table = Rates(RateTable().fd) if local else None
+    table = means_of(-1, RateTable().fd).store if local else None
     return RedisStore(
         server.address, server.password, local=table, say=(said if said is not None else []).append
     )
@@ -109,7 +110,7 @@ def test_nothing_is_kept_longer_than_it_counts_and_nobody_is_named(server: Serve
 
     Limiter([Rate("address", 10, 1, 10)], store(server)).address("192.0.2.7")
     client = Redis.from_url(server.address, password=server.password)
-    (key,) = (bytes(one) for one in client.keys())  # type: ignore[arg-type]  # redis-py says text or bytes
+    (key,) = map(bytes, client.scan_iter())
     assert b"192.0.2.7" not in key
     assert key.startswith(b"sealgate:rate:")
     assert 0 < client.pttl(key) <= 1001

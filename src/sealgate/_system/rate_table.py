@@ -106,6 +106,8 @@ class Rates:
         clock: nanoseconds, the same in all processes.
     """
 
+    blocking = False
+
     def __init__(self, fd: int, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self._fd, self._clock = fd, clock
         self._memory = mmap.mmap(fd, _BYTES)

@@ -47,6 +47,7 @@ _QUIET = frozenset(
         *("certificate.acme", "certificate.files", "certificate.second_key_type"),
         *("clients.authorities", "clients.groups", "network.allow", "network.deny", "monitor.probes"),
         *("access.default", "access.rules", "limits.rates"),
+        *("limits.rate_store", "limits.rate_store_failure", "limits.rate_store_password"),
         *("tokens.issuers", "tokens.api_keys", "tokens.api_key_header"),
     }
 )

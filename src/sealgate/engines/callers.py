@@ -50,6 +50,21 @@ def rates(policy: Policy) -> Iterator[Capability | Refusal]:
     said = few(tuple(f"{one.rate} by {one.by}, {one.most} at once" for one in found))
     promise = f"at most {said}; more is 429" if found else "nobody counts how often somebody calls"
     yield Capability("limits.rates", promise, by, "one budget for all workers" if found else "no rate")
+    store, failure = policy.limits.rate_store, policy.limits.rate_store_failure
+    remote = store != "memory"
+    said = f"all machines that ask {store} count together" if remote else "each machine counts for itself"
+    yield Capability("limits.rate_store", said, by, "one round trip" if remote else "memory of all workers")
+    alone = "each machine counts alone" if failure == "local" else "requests that are counted get 503"
+    held = f"while it cannot be asked, {alone}" if remote else "there is no other machine to lose"
+    yield Capability("limits.rate_store_failure", held, by, "said in the log" if remote else "memory")
+    shown = (
+        "its password is read from where the policy says"
+        if policy.limits.rate_store_password
+        else "no password"
+    )
+    yield Capability(
+        "limits.rate_store_password", shown, Enforcer.KEEPER, "never in a file of ours, nor in the log"
+    )
 
 
 def tokens(policy: Policy) -> Iterator[Capability | Refusal]:

@@ -14,7 +14,7 @@ from sealgate.guard.decision import Deny
 from sealgate.guard.rates import Limiter, Unavailable, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sealgate.guard.client import Client
     from sealgate.guard.compiled import Compiled
@@ -33,11 +33,13 @@ class Means(NamedTuple):
 
     Attributes:
         issued: keys by which tokens count; None: none do.
-        store: who counts how often somebody calls; None: nobody can say.
+        store: who counts how often somebody calls, on this machine; None: nobody can say.
+        shared: who counts for all machines: of an address, and of what holds while it cannot be asked.
     """
 
     issued: Documents | None = None
     store: Store | None = None
+    shared: Callable[[str, str], Store] | None = None
 
 
 NOTHING = Means()
@@ -64,14 +66,18 @@ class Admission:
         access: the rules.
         showing: reads tokens; None: nobody's count.
         limiter: how often; None: nobody asks.
+
+    Attributes:
+        blocking: it may wait for another machine's word.
     """
 
-    __slots__ = ("_access", "_limiter", "_showing")
+    __slots__ = ("_access", "_limiter", "_showing", "blocking")
 
     def __init__(
         self, access: Access, showing: Showing | None = None, limiter: Limiter | None = None
     ) -> None:
         self._access, self._showing, self._limiter = access, showing, limiter
+        self.blocking = limiter is not None and limiter.blocking
 
     def __call__(self, client: Client, method: str, path: str, fields: Fields) -> Admitted:
         """May this caller do that?
@@ -115,10 +121,17 @@ def _denied(client: Client, deny: Deny, headers: Headers) -> Admitted:
     return Admitted(client, (), replace(deny, headers=(*deny.headers, *headers)) if headers else deny)
 
 
+def _store(compiled: Compiled, means: Means) -> Store:
+    if compiled.rate_store == "memory":
+        return means.store or _Nothing()
+    return means.shared(compiled.rate_store, compiled.rate_store_failure) if means.shared else _Nothing()
+
+
 class _Nothing:
     """Nothing was ever published: no token counts, and nobody can say how often somebody called."""
 
     generation = 0
+    blocking = False
 
     def read(self) -> tuple[int, bytes]:
         """See :class:`~sealgate.guard.tokens.verifier.Documents`."""
@@ -142,7 +155,7 @@ def admission_of(compiled: Compiled, means: Means = NOTHING) -> Admission | None
     if plain and not tokens and not compiled.rates:
         return None
     nothing = _Nothing()
-    limiter = Limiter(compiled.rates, means.store or nothing) if compiled.rates else None
+    limiter = Limiter(compiled.rates, _store(compiled, means)) if compiled.rates else None
     challenge = f'Bearer realm="{compiled.public_host}"' if tokens else ""
     access = Access(compiled.rules, DEFAULT[compiled.access_default], challenge)
     if not tokens:

@@ -121,7 +121,9 @@ class Guard:
             return
         client = origin.client
         if judge.admission is not None:
-            admitted = judge.admission(client, method, passed.path, partial(_values, headers))
+            asked = partial(judge.admission, client, method, passed.path, partial(_values, headers))
+            # Another machine's word is waited for in a thread: the loop has other callers.
+            admitted = await asyncio.to_thread(asked) if judge.admission.blocking else asked()
             client = admitted.client
             if admitted.deny is not None:
                 facts = Facts(client, method, host, target)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA", "Authority", "Compiled", "Group", "Pattern", "compile_policy"]
 
-SCHEMA = 12
+SCHEMA = 13
 """Version of the JSON below; a worker of another version refuses it."""
 
 _MOST_USUAL_HOSTS = 4096
@@ -92,6 +92,8 @@ class Compiled:
         rules: who may do what.
         issuers: whose tokens count.
         rates: how often somebody may call.
+        rate_store: ``memory``, or where all machines count.
+        rate_store_failure: ``local`` or ``deny``, while that cannot be asked.
         api_keys: keys that were issued here count.
         api_key_header: the field that carries them, lower-case; empty: ``Authorization``.
         usual_hosts: complete Host values that are allowed; derived, so that most need no parsing.
@@ -114,6 +116,8 @@ class Compiled:
     rules: tuple[access.Rule, ...] = ()
     issuers: tuple[Issuer, ...] = ()
     rates: tuple[Rate, ...] = ()
+    rate_store: str = "memory"
+    rate_store_failure: str = "local"
     api_keys: bool = False
     api_key_header: str = ""
     usual_hosts: frozenset[str] = field(init=False, repr=False, compare=False)
@@ -150,6 +154,8 @@ class Compiled:
                 "rules": access.written(self.rules),
                 "issuers": [one._asdict() for one in self.issuers],
                 "rates": [one._asdict() for one in self.rates],
+                "rate_store": self.rate_store,
+                "rate_store_failure": self.rate_store_failure,
                 "api_keys": self.api_keys,
                 "api_key_header": self.api_key_header,
             },
@@ -200,6 +206,8 @@ class Compiled:
             rules=access.read(data["rules"]),
             issuers=tuple(issuer_of(one) for one in data["issuers"]),
             rates=tuple(rate_of(one) for one in data["rates"]),
+            rate_store=data["rate_store"],
+            rate_store_failure=data["rate_store_failure"],
             api_keys=data["api_keys"],
             api_key_header=data["api_key_header"],
         )
@@ -314,6 +322,8 @@ _KEYS: dict[str, Callable[[Any], bool]] = {
     "rules": _is_rules,
     "issuers": _is_list_of(issuer_of),
     "rates": _is_list_of(rate_of),
+    "rate_store": lambda value: isinstance(value, str) and bool(value),
+    "rate_store_failure": lambda value: value in ("local", "deny"),
     "api_keys": lambda value: isinstance(value, bool),
     "api_key_header": lambda value: isinstance(value, str),
 }
@@ -369,6 +379,8 @@ def compile_policy(
         rules=rules,
         issuers=tuple(_issuers(policy)),
         rates=tuple(Rate(one.by, one.count, one.period, one.most) for one in policy.limits.rates),
+        rate_store=policy.limits.rate_store,
+        rate_store_failure=policy.limits.rate_store_failure,
         api_keys=policy.tokens.api_keys,
         api_key_header=policy.tokens.api_key_header,
     )

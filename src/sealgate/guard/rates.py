@@ -77,6 +77,10 @@ class Unavailable(Exception):
 class Store(Protocol):
     """Who counts."""
 
+    @property
+    def blocking(self) -> bool:
+        """Does it wait for another machine?"""
+
     def take(self, who: bytes, wider: bytes, budgets: Sequence[Budget]) -> Sequence[int]:
         """Count a request under all of these, or under none.
 
@@ -175,10 +179,11 @@ class Limiter:
         store: who counts.
     """
 
-    __slots__ = ("_by_address", "_by_certificate", "_by_token", "_known")
+    __slots__ = ("_by_address", "_by_certificate", "_by_token", "_known", "blocking")
 
     def __init__(self, rates: Iterable[Rate], store: Store) -> None:
         named = _named(rates)
+        self.blocking = store.blocking
         self._by_address = _Some([one for one in named if one.by == "address"], store)
         # Who shows both is one client by his certificate, and his token's subject by the token.
         self._by_certificate = _Some([one for one in named if one.by == "client"], store)

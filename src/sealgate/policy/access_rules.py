@@ -102,7 +102,18 @@ def issuers(policy: Policy) -> Iterator[Finding]:
 
 
 def rates(policy: Policy) -> Iterator[Finding]:
-    """Rates that count nobody, or the same twice."""
+    """Rates that count nobody, or the same twice; and a store of which nobody asks anything."""
+    limits = policy.limits
+    for key, said, needed in (
+        ("rate_store", limits.rate_store != "memory" and not limits.rates, "limits.rates has none"),
+        (
+            "rate_store_password",
+            bool(limits.rate_store_password) and limits.rate_store == "memory",
+            "the store is memory",
+        ),
+    ):
+        if said:
+            yield Finding(("limits", key), f"is set, and {needed}", "no such key")
     for index, one in enumerate(policy.limits.rates):
         where: KeyPath = ("limits", "rates", index)
         if one in policy.limits.rates[:index]:

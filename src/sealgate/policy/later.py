@@ -10,8 +10,6 @@ __all__ = ["LATER_KEYS"]
 
 LATER_KEYS = frozenset(
     {
-        "limits.rate_store",
-        "limits.rate_store_failure",
         "network.trusted_proxies",
         "tokens.issuers.jwks_uri",
         "validation",

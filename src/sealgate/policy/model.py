@@ -18,7 +18,8 @@ from sealgate.policy.base import Model
 from sealgate.policy.groups import Groups, Member
 from sealgate.policy.monitor import Monitor
 from sealgate.policy.network import Admitted, Decided, admitted, decided
-from sealgate.policy.rates import Rate
+from sealgate.policy.rates import Rate, RateStore
+from sealgate.policy.secrets import SecretRef
 from sealgate.policy.tokens import Tokens
 from sealgate.policy.values import (
     Address,
@@ -241,7 +242,13 @@ class Limits(Model):
     rates: Annotated[
         tuple[Annotated[Rate, Expected('{ by = "address", rate = "100/min" }')], ...], Field(max_length=16)
     ] = ()
-    """How often one caller may call; one budget for all workers of the machine; more is 429."""
+    """How often one caller may call; one budget for all workers; more is 429."""
+    rate_store: RateStore = "memory"
+    """memory: one budget for all workers of this machine; redis://..., rediss://...: for all machines."""
+    rate_store_password: SecretRef | None = None
+    """What the server asks for."""
+    rate_store_failure: Literal["local", "deny"] = "local"
+    """While it cannot be asked. local: each machine counts alone, and says so; deny: 503."""
 
 
 class Timeouts(Model):

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, StrictInt, StrictStr, WithJsonSchema
 from sealgate.policy.base import Model
 from sealgate.policy.values import Expected
 
-__all__ = ["PERIODS", "Rate"]
+__all__ = ["PERIODS", "Rate", "RateStore"]
 
 PERIODS = {"s": 1, "min": 60, "h": 3600}
 """Seconds."""
@@ -26,6 +26,27 @@ def _pace(value: str) -> str:
     if int(found[1]) > _MOST:
         raise ValueError(f"more than {_MOST}")
     return value
+
+
+_STORE = re.compile(
+    r"rediss?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]{1,253}):([0-9]{1,5})(/[0-9]{1,3})?", re.ASCII
+)
+
+
+def _store(value: str) -> str:
+    if value == "memory":
+        return value
+    found = _STORE.fullmatch(value)
+    if not found or not 1 <= int(found[2]) <= 65535:
+        raise ValueError("neither memory nor redis://host:port/number, without a user or password")
+    return value
+
+
+RateStore = Annotated[
+    StrictStr,
+    AfterValidator(_store),
+    Expected('"memory" or "redis://host:port/number"', "redis://10.0.0.5:6379/0"),
+]
 
 
 class Rate(Model):

@@ -387,7 +387,7 @@ RULES: tuple[Rule, ...] = (
     Rule(("network.allow", "network.deny"), _network),
     Rule(("access.default", "clients.mode", "tokens"), access_rules.unauthenticated),
     Rule(("tokens", "clients.mode"), access_rules.issuers),
-    Rule(("limits.rates", "tokens", "clients.mode"), access_rules.rates),
+    Rule(("limits", "tokens", "clients.mode"), access_rules.rates),
     Rule(
         ("access.rules", "clients.mode", "clients.groups", "clients.authorities", "tokens"),
         access_rules.requirements,

@@ -7,6 +7,7 @@ replaces one that is in force: its issuer's tokens count by the keys before, and
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,7 @@ class Issued:
         self._said: dict[str, str] = {}
         self._written = b""
         self._api_keys: list[dict[str, Any]] = []
+        self._password = ""
 
     def follow(self, loaded: Loaded, *, strict: bool = False) -> None:
         """Take the policy's files over.
@@ -100,13 +102,27 @@ class Issued:
         self._api_keys = rows
         self._write()
 
+    def password(self, loaded: Loaded) -> None:
+        """What the store of rates asks for; where it cannot be read any more, the one before counts.
+
+        Raises:
+            PolicyError: see :meth:`~sealgate.policy.secrets.SecretRef.read`.
+        """
+        reference, self._password = loaded.policy.limits.rate_store_password, ""
+        if reference is not None:
+            secret = reference.read(base=loaded.base, environ=os.environ, euid=os.geteuid())
+            self._password = secret.reveal().decode()
+        self._write()
+
     def _tell(self, issuer: str, text: str) -> None:
         if text and text != self._said.get(issuer):
             self._say(text)
         self._said[issuer] = text
 
     def _write(self) -> None:
-        document = json.dumps({"issuers": self._sets, "api_keys": self._api_keys}, sort_keys=True).encode()
+        said: dict[str, object] = {"issuers": self._sets, "api_keys": self._api_keys}
+        said |= {"rate_store_password": self._password} if self._password else {}
+        document = json.dumps(said, sort_keys=True).encode()
         if document != self._written:
             self.board.write(document)
             self._written = document

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 from sealgate._system.board import BoardReader
 from sealgate._system.rate_table import Rates, TooBusy
 from sealgate.guard.admission import Means
-from sealgate.guard.rates import Budget, Unavailable
+from sealgate.guard.rates import Budget, Store, Unavailable
+
+if TYPE_CHECKING:
+    from sealgate.runtime.redis_store import RedisStore
 
 __all__ = ["means_of"]
 
 
 class _Shared:
     """Budgets that all workers of the machine share."""
+
+    blocking = False
 
     def __init__(self, fd: int) -> None:
         self._rates = Rates(fd)
@@ -30,9 +39,25 @@ def means_of(issued: int, rates: int) -> Means:
     """What is there; -1: nothing.
 
     Args:
-        issued: descriptor of the keys by which tokens count; need not stay open.
+        issued: descriptor of the keys by which tokens count, and of a password; need not stay open.
         rates: descriptor of the budgets of callers; stays open.
     """
-    return Means(
-        issued=BoardReader(issued) if issued >= 0 else None, store=_Shared(rates) if rates >= 0 else None
-    )
+    reader = BoardReader(issued) if issued >= 0 else None
+    store = _Shared(rates) if rates >= 0 else None
+    return Means(reader, store, partial(_remote, reader, store))
+
+
+def _remote(reader: BoardReader | None, store: Store | None, address: str, failure: str) -> RedisStore:
+    """A server that counts for several machines."""
+    from sealgate.runtime.redis_store import RedisStore
+
+    password = ""
+    if reader is not None:
+        _, document = reader.read()
+        password = str(json.loads(document or b"{}").get("rate_store_password", ""))
+    return RedisStore(address, password, local=store if failure == "local" else None, say=_say)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"sealgate: {text}\n")
+    sys.stderr.flush()

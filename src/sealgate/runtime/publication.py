@@ -98,6 +98,7 @@ class Publication:
         """
         certificate = self.certificate(loaded, force=force)
         self._issued.follow(loaded, strict=True)
+        self._issued.password(loaded)
         self.api_keys(loaded)
         self.clients(loaded, adding=True)
         return certificate

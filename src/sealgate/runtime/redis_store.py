@@ -6,8 +6,8 @@ A key lives as long as its budget is not whole. Names of callers are hashed: who
 nobody's address.
 
 Who cannot be reached is not asked again for a second, whoever calls: a server that is gone costs nobody a
-wait. What counts meanwhile is the policy's to say (``limits.rate_store_failure``), and it is told once, and once
-again when the server is back.
+wait. What counts meanwhile is the policy's to say (``limits.rate_store_failure``), and it is told once, and
+once again when the server is back.
 """
 
 from __future__ import annotations
