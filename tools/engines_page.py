@@ -77,6 +77,24 @@ _OTHERS: dict[str, dict[str, dict[str, Any]]] = {
         **_UPSTREAM,
         "limits": {"rates": [{"by": "address", "rate": "100/min"}]},
     },
+    "tokens.api_keys = true": {**_APP, "tokens": {"api_keys": True}},
+    'tokens.api_keys = true, site.upstream = "..."': {
+        **_UPSTREAM,
+        "tokens": {"api_keys": True},
+        "access": {"default": "none"},
+    },
+    'limits.rate_store = "redis://127.0.0.1:6379/0"': {
+        **_APP,
+        "limits": {"rates": [{"by": "address", "rate": "100/min"}], "rate_store": "redis://127.0.0.1:6379/0"},
+    },
+    'network.trusted_proxies = ["10.0.0.0/8"]': {
+        **_APP,
+        "network": {"deny": ["127.0.0.0/8"], "trusted_proxies": ["10.0.0.0/8"]},
+    },
+    'network.trusted_proxies = ["10.0.0.0/8"], site.upstream = "..."': {
+        **_UPSTREAM,
+        "network": {"trusted_proxies": ["10.0.0.0/8"]},
+    },
     'network.allow = ["10.0.0.0/8"]': {**_APP, "network": {"allow": ["10.0.0.0/8"]}},
     'network.deny = ["127.0.0.0/8"]': {**_APP, "network": {"deny": ["127.0.0.0/8"]}},
 }
@@ -113,6 +131,8 @@ _INSTALLED: dict[str, dict[str, dict[str, Any]]] = {
     "access.rules = [{ ... }]": {"access": {"rules": [{"path": "/admin/**", "deny": True}]}},
     "tokens.issuers = [{ ... }]": {"tokens": {"issuers": [_ISSUER]}},
     "limits.rates = [{ ... }]": {"limits": {"rates": [{"by": "address", "rate": "100/min"}]}},
+    "tokens.api_keys = true": {"tokens": {"api_keys": True}},
+    'network.trusted_proxies = ["10.0.0.0/8"]': {"network": {"trusted_proxies": ["10.0.0.0/8"]}},
     'network.allow = ["10.0.0.0/8"]': {"network": {"allow": ["10.0.0.0/8"]}},
     'network.deny = ["127.0.0.0/8"]': {"network": {"deny": ["127.0.0.0/8"]}},
     'limits.body = "0"': {"limits": {"body": "0"}},

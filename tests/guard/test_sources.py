@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sealgate.guard import sources
 from sealgate.guard.certificate import read_certificate
+from sealgate.guard.compiled import compile_policy
 from sealgate.guard.sources import EnvoySource, Origin, ProxySource, Source, source
+from sealgate.policy.model import Policy
+from sealgate.policy.network import admitted
 from tests.guard.test_certificate import make, ways
 
 PROOF = "0123456789abcdef-0123456789ABCDEF"
@@ -123,7 +129,9 @@ Told = tuple[Origin, str] | None
 
 def told_both(which: Source, fields: dict[str, str]) -> Told:
     """The same by WSGI and ASGI."""
-    environ = {"HTTP_" + name.upper().replace("-", "_"): value for name, value in fields.items()}
+    environ: dict[str, Any] = {
+        "HTTP_" + name.upper().replace("-", "_"): value for name, value in fields.items()
+    }
     by_wsgi = which.from_environ(environ)
     pairs = [(name.encode(), value.encode("latin-1", "replace")) for name, value in fields.items()]
     assert which.from_scope({"headers": [(b"accept", b"*/*"), *pairs]}) == by_wsgi
@@ -280,3 +288,38 @@ def test_memory_of_certificates_is_bounded(monkeypatch: pytest.MonkeyPatch) -> N
     before = len(which._origins)
     assert told_both(which, {**VERIFIED, "sealgate-certificate": "x" * 9000}) is not None
     assert len(which._origins) == before, "long ones are read each time"
+
+
+COMPILED = compile_policy(Policy(), 1)
+PROXY = "198.51.100.7"
+BEHIND = {
+    "not a proxy": ("192.0.2.1:5", {"x-forwarded-for": "203.0.113.9"}, ("192.0.2.1", 5, "")),
+    "nobody named": (f"{PROXY}:5", {}, (PROXY, 5, "")),
+    "one named": (f"{PROXY}:5", {"x-forwarded-for": "203.0.113.9"}, ("203.0.113.9", 0, "")),
+    "by the standard": (f"{PROXY}:5", {"forwarded": "for=203.0.113.9"}, ("203.0.113.9", 0, "")),
+    "garbage": (f"{PROXY}:5", {"x-forwarded-for": "x"}, (PROXY, 5, "forwarded-address")),
+    "empty": (f"{PROXY}:5", {"x-forwarded-for": ""}, (PROXY, 5, "forwarded-address")),
+}
+
+
+@pytest.mark.parametrize("identity", ("h2", "proof", "inside"))
+@pytest.mark.parametrize("case", BEHIND)
+def test_whom_a_trusted_proxy_forwards_for(identity: str, case: str) -> None:
+    address, fields, (seen, port, why) = BEHIND[case]
+    compiled = replace(COMPILED, proxies=admitted((f"{PROXY}/32",), ()))
+    told = source(identity, PROOF, compiled=compiled)
+    host, _, number = address.rpartition(":")
+    said = {"sealgate-proof": PROOF, "sealgate-address": address, "sealgate-path": "/x"} | fields
+    environ: dict[str, Any] = {"HTTP_" + name.upper().replace("-", "_"): said[name] for name in said}
+    environ |= {"REMOTE_ADDR": host, "REMOTE_PORT": number, "RAW_URI": "/x", "sealgate.peer_certificate": b""}
+    scope = {
+        "headers": [(name.encode(), value.encode()) for name, value in said.items()],
+        "client": (host, int(number)),
+        "raw_path": b"/x",
+        "extensions": {"tls": {}},
+    }
+    for found in (told.from_environ(environ), told.from_scope(scope)):
+        assert found is not None
+        origin, target = found
+        assert (origin.client.address, origin.port, target) == (seen, port, "/x")
+        assert (origin.lost.reason if origin.lost else "") == why

@@ -157,7 +157,6 @@ def test_the_sentence_names_the_count_or_the_only_mistake() -> None:
         ('certificate.acme.directory = "http://a.example/"', "plain http, over which anybody could answer"),
         ('certificate.acme.contact = ["a@b.example, c@d.example"]', "not one address of a mailbox"),
         ('certificate.acme.external_account.kid = "k"', "certificate.acme.external_account.hmac"),
-        ('limits.rate_store = "memory"', "limits.rate_store (line 1): is not available"),
         ('clients.authorities = [{crl = "ftp://a.example/x"}]', "not http:// or https:// with a host"),
         ("clients.authorities = [{}, {}]", 'there is an authority "private" already'),
         ("max_age = 5", "max_age (line 1): unknown key"),

@@ -201,9 +201,18 @@ def test_nobody_left_is_told() -> None:
     assert line.startswith("network.deny: nobody is left who may come in")
 
 
-def test_who_may_speak_for_others_is_not_there_yet() -> None:
-    (line,) = said('network.trusted_proxies = ["10.0.0.0/8"]')
-    assert line.startswith("network.trusted_proxies: is not available in this version")
+def test_not_everybody_may_speak_for_others() -> None:
+    for networks in ('"0.0.0.0/0"', '"::/0"', '"10.0.0.0/8", "0.0.0.0/1", "128.0.0.0/1"'):
+        (line,) = said(f"network.trusted_proxies = [{networks}]")
+        assert line.startswith("network.trusted_proxies: every address is a trusted proxy")
+
+
+def test_behind_proxies_no_engine_judges_by_the_peer() -> None:
+    for rules, judges in (({"deny": ["10.0.0.0/8"]}, True), ({}, False)):
+        policy = Policy.model_validate({"network": rules})
+        assert policy.judges_addresses(tls=True) is judges
+        behind = Policy.model_validate({"network": {**rules, "trusted_proxies": ["192.0.2.1"]}})
+        assert not behind.judges_addresses(tls=True)
 
 
 def test_by_an_environment_variable() -> None:

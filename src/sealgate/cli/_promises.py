@@ -46,7 +46,7 @@ _QUIET = frozenset(
         *("version", "site.url", "listen.proxy_protocol", "listen.http3"),
         *("certificate.acme", "certificate.files", "certificate.second_key_type"),
         *("clients.authorities", "clients.groups", "network.allow", "network.deny", "monitor.probes"),
-        *("access.default", "access.rules", "limits.rates"),
+        *("access.default", "access.rules", "limits.rates", "network.trusted_proxies"),
         *("limits.rate_store", "limits.rate_store_failure", "limits.rate_store_password"),
         *("tokens.issuers", "tokens.api_keys", "tokens.api_key_header"),
     }

@@ -381,16 +381,38 @@ def monitor(policy: Policy, by: str = "a process of its own, without keys") -> I
     yield Capability("monitor.alerts", f"alerts are told to {who}", _KEEPER, how)
 
 
-def network(policy: Policy, by: Enforcer, how: str) -> Iterator[Capability]:
+def network(policy: Policy, by: Enforcer, how: str) -> Iterator[Capability | Refusal]:
     """Who may come in, by address."""
-    allow, deny = policy.network.allow, policy.network.deny
+    allow, deny, proxies = policy.network.allow, policy.network.deny, policy.network.trusted_proxies
     answered = "after the handshake; for plain HTTP too, but for what an ACME authority asks there"
+    if proxies:
+        by, how = Enforcer.GUARD, "one search in sorted bounds"
+        answered = "of whom a trusted proxy names; plain HTTP is not asked whence"
     may = f"only {few(allow)} may come in; other addresses get 403" if allow else "any address may come in"
     no_one = "no address is shut out"
     may_not = f"{few(deny)} may not come in, whatever allow says: 403" if deny else no_one
     for key, promise, named in (("allow", may, allow), ("deny", may_not, deny)):
         yield Capability(f"network.{key}", promise, by, f"{how}; {answered}" if named else "no rule")
+    yield _proxies(policy)
     yield _fetched(policy)
+
+
+def _proxies(policy: Policy) -> Capability | Refusal:
+    """Whose word counts about whom they forward."""
+    key, proxies = "network.trusted_proxies", policy.network.trusted_proxies
+    if not proxies:
+        by = _ENGINE if policy.site.upstream else _GUARD
+        return Capability(key, "no header field says who called", by, "they reach no backend")
+    if policy.site.upstream:
+        reason = "there is no guard before an upstream that could read whom proxies forward for"
+        return Refusal(key, reason, "site.app, or listen.proxy_protocol")
+    promise = f"{few(proxies)} may say whom they forward; what they say and cannot be read is 400"
+    return Capability(
+        key,
+        promise,
+        Enforcer.GUARD,
+        "Forwarded or X-Forwarded-For, from the right; the access log has the peer",
+    )
 
 
 def _fetched(policy: Policy) -> Capability:

@@ -112,7 +112,7 @@ class Guard:
         if limit and _size(headers) > limit:
             passed: Passed | Deny = HEADERS_TOO_LARGE
         else:
-            stranger = judge.whence(origin.client.address) or origin.refusal or judge.revoked(origin.client)
+            stranger = judge.stranger(origin)
             passed = stranger or judge(origin.client, method, host, target, length)
         if isinstance(passed, Deny) or scope["path"] != passed.path:
             deny = passed if isinstance(passed, Deny) else PATH_MISMATCH

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA", "Authority", "Compiled", "Group", "Pattern", "compile_policy"]
 
-SCHEMA = 13
+SCHEMA = 14
 """Version of the JSON below; a worker of another version refuses it."""
 
 _MOST_USUAL_HOSTS = 4096
@@ -84,6 +84,7 @@ class Compiled:
             says whether the engine tells about them.
         headers_limit: largest request header in bytes, all fields together; 0: the engine counts.
         admitted: the addresses that may come in; None: all, or the engine sees to it.
+        proxies: whose word counts about whom they forward a request for; None: nobody's.
         authorities: of clients; none: no certificates are asked for.
         former: certificates, base64 of DER, of those that counted before, since the keeper began, and count
             no more.
@@ -109,6 +110,7 @@ class Compiled:
     clients: str
     headers_limit: int = 0
     admitted: Admitted | None = None
+    proxies: Admitted | None = None
     authorities: tuple[Authority, ...] = ()
     former: tuple[str, ...] = ()
     groups: tuple[Group, ...] = ()
@@ -147,6 +149,7 @@ class Compiled:
                 "clients": self.clients,
                 "headers_limit": self.headers_limit,
                 "admitted": None if self.admitted is None else asdict(self.admitted),
+                "proxies": None if self.proxies is None else asdict(self.proxies),
                 "authorities": [one._asdict() for one in self.authorities],
                 "former": list(self.former),
                 "groups": {group.name: group.members for group in self.groups},
@@ -194,6 +197,7 @@ class Compiled:
             clients=data["clients"],
             headers_limit=data["headers_limit"],
             admitted=_admitted(data["admitted"]),
+            proxies=_admitted(data["proxies"]),
             authorities=tuple(
                 Authority(**{**one, "issuers": tuple(one["issuers"])}) for one in data["authorities"]
             ),
@@ -315,6 +319,7 @@ _KEYS: dict[str, Callable[[Any], bool]] = {
     "clients": _is_mode,
     "headers_limit": _is_count,
     "admitted": _is_admitted,
+    "proxies": _is_admitted,
     "authorities": _is_authorities,
     "former": _is_texts,
     "groups": _is_groups,
@@ -372,6 +377,7 @@ def compile_policy(
         clients=policy.clients.mode,
         headers_limit=policy.limits.headers if "limits.headers" in guards else 0,
         admitted=None if admitted is None or admitted.everyone else admitted,
+        proxies=policy.network.trusted(),
         authorities=tuple(authorities),
         former=tuple(former),
         groups=() if policy.clients.mode == "off" else tuple(_groups(policy)),

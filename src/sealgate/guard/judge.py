@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sealgate.guard.certificate import Certificate
     from sealgate.guard.client import Client
     from sealgate.guard.compiled import Compiled
+    from sealgate.guard.sources import Origin
 
 __all__ = ["Judge", "Passed", "Revoked", "refusal"]
 
@@ -85,6 +86,16 @@ class Judge:
                 self._whence = {}
             known = self._whence[address] = admitted.admits(address)
         return None if known else ADDRESS_REFUSED
+
+    def stranger(self, origin: Origin) -> Deny | None:
+        """Judge whence, and then who: whatever is asked for."""
+        client = origin.client
+        return (
+            origin.lost
+            or (self.whence(client.address) if self.compiled.admitted is not None else None)
+            or origin.refusal
+            or (self.revoked(client) if client.certificate is not None else None)
+        )
 
     def revoked(self, client: Client) -> Deny | None:
         """Judge who asks: asked at each request, since a connection may be older than the revocation."""

@@ -20,16 +20,18 @@ from typing import TYPE_CHECKING, Protocol
 
 from sealgate.guard.client import Client
 from sealgate.guard.decision import UNVERIFIED, Deny
+from sealgate.guard.forwarded import Garbled, client_of
 from sealgate.policy.identity import ADDRESS, CERTIFICATE, PATH, PROOF, VERIFIED
 from sealgate.policy.problems import problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping, Sequence
+    from collections.abc import Iterable, Mapping, MutableMapping, Sequence
     from typing import Any
 
     from sealgate.guard.certificate import Certificates
     from sealgate.guard.compiled import Compiled
     from sealgate.guard.groups import Given, Groups
+    from sealgate.policy.network import Admitted
 
 __all__ = ["EnvoySource", "InsideSource", "Origin", "ProxySource", "Source", "source"]
 
@@ -39,6 +41,7 @@ _LONGEST_REMEMBERED = 8 * 1024
 _SHORTEST_PROOF = 32
 _SAID = (PROOF, ADDRESS, PATH, VERIFIED, CERTIFICATE)
 _VARIABLES = tuple((name, "HTTP_" + name.upper().replace("-", "_")) for name in _SAID)
+_FORWARDED = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR")
 _FIELDS = {name.encode(): name for name in _SAID}
 
 
@@ -46,12 +49,14 @@ _FIELDS = {name.encode(): name for name in _SAID}
 class Origin:
     """The caller's end of a connection: who, and its TCP or UDP port.
 
-    `refusal` is there where whoever it is must not be let in, whatever is asked for.
+    `refusal` is there where whoever it is must not be let in, whatever is asked for; `lost` where a trusted
+    proxy does not say from where the request comes: then the address is the proxy's.
     """
 
     client: Client
     port: int
     refusal: Deny | None = None
+    lost: Deny | None = None
 
 
 class Source(Protocol):
@@ -145,6 +150,28 @@ class _Origins:
             self._known[address, certificate] = origin
         return origin
 
+    def by_environ(self, origin: Origin | None, environ: Mapping[str, Any]) -> Origin | None:
+        """Whom a trusted proxy forwards for; servers join the fields of one name with commas."""
+        proxies = self._compiled and self._compiled.proxies
+        if origin is None or not proxies:
+            return origin
+        forwarded, listed = (environ.get(name) for name in _FORWARDED)
+        return _forwarded(
+            origin,
+            proxies,
+            [forwarded] if forwarded is not None else [],
+            [listed] if listed is not None else [],
+        )
+
+    def by_headers(self, origin: Origin | None, headers: Iterable[tuple[bytes, bytes]]) -> Origin | None:
+        """The same of a list of header fields."""
+        proxies = self._compiled and self._compiled.proxies
+        if origin is None or not proxies:
+            return origin
+        forwarded = [value.decode("latin-1") for name, value in headers if name == b"forwarded"]
+        listed = [value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for"]
+        return _forwarded(origin, proxies, forwarded, listed)
+
     def _with(self, origin: Origin, text: str | bytes) -> Origin:
         # Most workers never see a certificate, and what reads them is large.
         from sealgate.guard.certificate import Certificates, Unreadable
@@ -188,7 +215,7 @@ class EnvoySource:
         certificate = environ.pop("HTTP_SEALGATE_CERTIFICATE", "") if self._clients else ""
         if address is None or target is None or not compare_digest(shown, self._proof):
             return None
-        origin = self._origins(address, certificate)
+        origin = self._origins.by_environ(self._origins(address, certificate), environ)
         return (origin, target) if origin else None
 
     def from_scope(self, scope: Mapping[str, Any]) -> tuple[Origin, str] | None:
@@ -212,7 +239,7 @@ class EnvoySource:
                 certificate = value.decode("latin-1")
         if count != 273 or not compare_digest(shown, self._proof):
             return None
-        origin = self._origins(address, certificate)
+        origin = self._origins.by_headers(self._origins(address, certificate), scope["headers"])
         return (origin, target) if origin else None
 
 
@@ -234,7 +261,9 @@ class ProxySource:
     def from_environ(self, environ: MutableMapping[str, Any]) -> tuple[Origin, str] | None:
         """Facts from a WSGI environ; duplicates come joined with commas, and no such text is right."""
         said = {name: environ.pop(variable, None) for name, variable in _VARIABLES}
-        return self._told(said)
+        told = self._told(said)
+        origin = self._origins.by_environ(told and told[0], environ)
+        return (origin, told[1]) if told and origin else None
 
     def from_scope(self, scope: Mapping[str, Any]) -> tuple[Origin, str] | None:
         """Facts from an ASGI scope's header list; each field once.
@@ -248,7 +277,9 @@ class ProxySource:
                 if field in said:
                     return None
                 said[field] = value.decode("latin-1")
-        return self._told(said)
+        told = self._told(said)
+        origin = self._origins.by_headers(told and told[0], scope["headers"])
+        return (origin, told[1]) if told and origin else None
 
     def _told(self, said: Mapping[str, str | None]) -> tuple[Origin, str] | None:
         proof = said.get(PROOF)
@@ -292,9 +323,9 @@ class InsideSource:
         target = environ.get("RAW_URI")
         if target is None or certificate is None:
             return None
-        return self._told(
-            (environ.get("REMOTE_ADDR", ""), environ.get("REMOTE_PORT", "")), target, certificate
-        )
+        peer = (environ.get("REMOTE_ADDR", ""), environ.get("REMOTE_PORT", ""))
+        origin = self._origins.by_environ(self._told(peer, certificate), environ)
+        return (origin, target) if origin else None
 
     def from_scope(self, scope: Mapping[str, Any]) -> tuple[Origin, str] | None:
         """Facts from an ASGI scope."""
@@ -304,15 +335,25 @@ class InsideSource:
             return None
         chain = tls.get("client_cert_chain") or ("",)
         target = (path + b"?" + query if query else path).decode("latin-1")
-        return self._told(client, target, chain[0])
+        origin = self._origins.by_headers(self._told(client, chain[0]), scope["headers"])
+        return (origin, target) if origin else None
 
-    def _told(
-        self, client: Sequence[object], target: str, certificate: str | bytes
-    ) -> tuple[Origin, str] | None:
+    def _told(self, client: Sequence[object], certificate: str | bytes) -> Origin | None:
         host, port = str(client[0]).partition("%")[0], client[1]  # without the zone of a link-local address
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        origin = self._origins(address, certificate if self._clients else "")
-        return (origin, target) if origin else None
+        return self._origins(address, certificate if self._clients else "")
+
+
+def _forwarded(origin: Origin, proxies: Admitted, forwarded: list[str], listed: list[str]) -> Origin:
+    """Who it is for; only the address is a proxy's word, and the port of whom it names is nobody's."""
+    peer = origin.client.address
+    try:
+        address = client_of(peer, proxies, forwarded, listed)
+    except Garbled as garbled:
+        return replace(origin, lost=Deny(problem("forwarding-header-invalid"), str(garbled)))
+    if address == peer:
+        return origin
+    return replace(origin, client=replace(origin.client, address=address), port=0)
 
 
 def _sufficient(proof: str) -> bytes:

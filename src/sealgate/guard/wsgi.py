@@ -98,7 +98,7 @@ class Guard:
         if limit and _size(environ) > limit:
             passed: Passed | Deny = HEADERS_TOO_LARGE
         else:
-            stranger = judge.whence(origin.client.address) or origin.refusal or judge.revoked(origin.client)
+            stranger = judge.stranger(origin)
             passed = stranger or judge(origin.client, method, host, target, length)
         if isinstance(passed, Deny) or environ["PATH_INFO"] != passed.native:
             deny = passed if isinstance(passed, Deny) else PATH_MISMATCH

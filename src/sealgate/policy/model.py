@@ -213,6 +213,8 @@ class Networks(Model):
     """Networks and addresses, IPv4 and IPv6, that may come in; []: everyone."""
     deny: Annotated[tuple[Network, ...], Field(max_length=100_000)] = ()
     """Networks and addresses that may not, even where allow names them."""
+    trusted_proxies: Annotated[tuple[Network, ...], Field(max_length=1000)] = ()
+    """Proxies of yours, whose word counts about whom they forward: Forwarded, or X-Forwarded-For."""
     fetch: Annotated[tuple[Network, ...], Field(max_length=1000)] = ()
     """Networks of your own that revocation lists may be fetched from; []: the whole internet's alone."""
 
@@ -224,10 +226,14 @@ class Networks(Model):
         """The same by the longest prefix."""
         return decided(self.allow, self.deny)
 
+    def trusted(self) -> Admitted | None:
+        """Proxies; None: there are none."""
+        return admitted(self.trusted_proxies, ()) if self.trusted_proxies else None
+
     @property
-    def ruled(self) -> bool:
-        """Is anything said of addresses?"""
-        return bool(self.allow or self.deny)
+    def ruled_by_peer(self) -> bool:
+        """Are there rules that an engine can judge by whence a connection comes? Not behind proxies."""
+        return bool(self.allow or self.deny) and not self.trusted_proxies
 
 
 class Limits(Model):
@@ -349,7 +355,7 @@ class Policy(Model):
 
     def judges_addresses(self, *, tls: bool) -> bool:
         """Does a listener ask whence a request comes? Plain HTTP that refuses everyone need not."""
-        return self.network.ruled and (tls or self.http.mode == "redirect")
+        return self.network.ruled_by_peer and (tls or self.http.mode == "redirect")
 
     @property
     def public_url(self) -> str:

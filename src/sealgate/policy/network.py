@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 __all__ = [
+    "EVERYONE",
     "FAMILIES",
     "MAPPED",
     "Admitted",

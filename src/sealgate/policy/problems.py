@@ -65,6 +65,13 @@ _TABLE = (
         "Send one Authorization field: Bearer, a space, and one token.",
     ),
     ProblemType(
+        "forwarding-header-invalid",
+        400,
+        "The proxy does not say whom it forwards",
+        "Have the proxy in front write the caller's address into Forwarded or X-Forwarded-For, as RFC 7239 "
+        "has it, and into one of the two alone.",
+    ),
+    ProblemType(
         "authentication-required",
         401,
         "This needs credentials",

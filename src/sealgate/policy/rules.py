@@ -14,7 +14,7 @@ from sealgate.policy import access_rules
 from sealgate.policy.acme import Acme, Fallback
 from sealgate.policy.findings import Finding, Rule
 from sealgate.policy.model import Endpoint, Policy, is_address
-from sealgate.policy.network import shut_out
+from sealgate.policy.network import EVERYONE, shut_out
 from sealgate.policy.positions import KeyPath
 from sealgate.policy.profiles import closest_profile, load_profile, profile_ids
 from sealgate.policy.quoting import shown
@@ -289,6 +289,17 @@ def _network(policy: Policy) -> Iterator[Finding]:
         )
 
 
+def _proxies(policy: Policy) -> Iterator[Finding]:
+    """Whoever is trusted says himself from where he calls."""
+    trusted = policy.network.trusted()
+    if trusted is not None and (trusted.four == EVERYONE.four or trusted.six == EVERYONE.six):
+        yield Finding(
+            ("network", "trusted_proxies"),
+            "every address is a trusted proxy, so each caller could choose his own address",
+            "the networks of your proxies alone",
+        )
+
+
 def _acme_unused(policy: Policy) -> Iterator[Finding]:
     """A table that nothing reads: whoever wrote it means a certificate that he does not get."""
     source = policy.certificate.source
@@ -385,6 +396,7 @@ RULES: tuple[Rule, ...] = (
     Rule(("clients.mode", "clients.authorities", "site.upstream"), _lists_need_a_guard),
     Rule(("clients.groups", "clients.authorities"), _groups),
     Rule(("network.allow", "network.deny"), _network),
+    Rule(("network.trusted_proxies",), _proxies),
     Rule(("access.default", "clients.mode", "tokens"), access_rules.unauthenticated),
     Rule(("tokens", "clients.mode"), access_rules.issuers),
     Rule(("limits", "tokens", "clients.mode"), access_rules.rates),

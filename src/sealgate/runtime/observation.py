@@ -116,7 +116,9 @@ def _plain_seen(endpoint: Endpoint, site: Site) -> None:
     Its rules about addresses count for looks too.
     """
     policy = site.policy
-    redirected = policy.http.mode == "redirect" and policy.network.admitted().admits(whence(endpoint))
+    judged = policy.judges_addresses(tls=False)
+    let_in = not judged or policy.network.admitted().admits(whence(endpoint))
+    redirected = policy.http.mode == "redirect" and let_in
     expected = 308 if redirected else 403
     host = f"[{policy.first_name}]" if ":" in policy.first_name else policy.first_name
     status = plain_status(endpoint, host, proxy_protocol=policy.listen.proxy_protocol)

@@ -162,8 +162,13 @@ def _http(policy: Policy, _words: Words) -> Iterator[Capability]:
     yield Capability("clients", "no client certificate is asked for", _ENGINE, "in the TLS handshake")
 
 
-def _network(policy: Policy, words: Words) -> Iterator[Capability]:
-    return network(policy, _ENGINE, words.addresses)
+def _network(policy: Policy, words: Words) -> Iterator[Capability | Refusal]:
+    for row in network(policy, _ENGINE, words.addresses):
+        if row.key == "network.trusted_proxies" and policy.network.trusted_proxies:
+            reason = "there is no guard behind it that could read whom proxies forward for"
+            yield Refusal(row.key, reason, "listen.proxy_protocol, or `sealgate serve`")
+        else:
+            yield row
 
 
 def unseen(policy: Policy) -> Iterator[Refusal]:

@@ -146,7 +146,7 @@ def test_what_could_not_be_read_counts_where_a_site_would_have_something_of_it()
 def test_rules_of_addresses_stay_ours() -> None:
     """No `allow` or `deny` of nginx's is in our file: a policy's rules are geo's."""
     table: dict[str, Any] = CASES["addresses"]
-    assert Policy.model_validate(table).network.ruled
+    assert Policy.model_validate(table).network.ruled_by_peer
     names = {one.name for one in ours("addresses").root.walk()}
     assert names.isdisjoint({"allow", "deny", "auth_basic", "satisfy"})
     assert "geo" in names

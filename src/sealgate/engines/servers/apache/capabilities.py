@@ -122,7 +122,7 @@ def _clients(policy: Policy) -> Iterator[Capability]:
     yield from promises.published(policy, "mapped into memory once for all readers")
 
 
-def _network(policy: Policy) -> Iterator[Capability]:
+def _network(policy: Policy) -> Iterator[Capability | Refusal]:
     return promises.network(policy, _ENGINE, "the first rule, by an expression in the form of a tree")
 
 

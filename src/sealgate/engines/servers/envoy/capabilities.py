@@ -102,7 +102,7 @@ def _clients(policy: Policy) -> Iterator[Capability]:
     )
 
 
-def _network(policy: Policy) -> Iterator[Capability]:
+def _network(policy: Policy) -> Iterator[Capability | Refusal]:
     return promises.network(policy, _ENGINE, "the first HTTP filter, by a trie")
 
 

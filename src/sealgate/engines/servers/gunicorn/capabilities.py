@@ -104,7 +104,7 @@ def _clients(policy: Policy) -> Iterator[Capability]:
     yield from promises.published(policy, "the process beside it: one piece of 32 KiB for each reader")
 
 
-def _network(policy: Policy) -> Iterator[Capability]:
+def _network(policy: Policy) -> Iterator[Capability | Refusal]:
     return promises.network(policy, _GUARD, "one search in sorted bounds")
 
 

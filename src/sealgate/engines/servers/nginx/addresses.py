@@ -18,7 +18,7 @@ _STRANGER = "$sealgate_stranger"
 
 def address_map(facts: RenderFacts) -> list[str]:
     """1 for addresses that may not come in; after the maps that say whose word about them counts."""
-    if not facts.policy.network.ruled:
+    if not facts.policy.network.ruled_by_peer:
         return []
     decided = facts.policy.network.decided()
     # No `default`: it stands for these two, and whoever names one of them would be warned.
@@ -30,4 +30,4 @@ def address_map(facts: RenderFacts) -> list[str]:
 
 def address_checks(facts: RenderFacts) -> list[str]:
     """The first thing that is looked at in a location."""
-    return [f"if ({_STRANGER}) {{ return {STRANGE}; }}"] if facts.policy.network.ruled else []
+    return [f"if ({_STRANGER}) {{ return {STRANGE}; }}"] if facts.policy.network.ruled_by_peer else []

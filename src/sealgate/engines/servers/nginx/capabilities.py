@@ -122,7 +122,7 @@ def _clients(policy: Policy) -> Iterator[Capability]:
     yield from promises.published(policy, "two buffers of 32 KiB for each reader")
 
 
-def _network(policy: Policy) -> Iterator[Capability]:
+def _network(policy: Policy) -> Iterator[Capability | Refusal]:
     return promises.network(policy, _ENGINE, "geo, by a trie")
 
 

@@ -116,7 +116,7 @@ def _https(facts: RenderFacts) -> list[str]:
         *_common(facts),
         f"limit_conn sealgate_connections {connections};",
         HSTS,
-        *error_pages(tls=True, strangers=policy.network.ruled),
+        *error_pages(tls=True, strangers=policy.judges_addresses(tls=True)),
         f"error_page {_UPGRADING} = @sealgate_upgraded;",
         "# No file is looked for here: this is a request for one of the pages below, from outside.",
         "error_page 404 = @sealgate_passed;",
@@ -132,7 +132,7 @@ def _https(facts: RenderFacts) -> list[str]:
             "location @sealgate_upgraded",
             [f"proxy_read_timeout {idle};", f"proxy_send_timeout {idle};", pass_to(facts)],
         ),
-        *problem_locations(tls=True, strangers=policy.network.ruled),
+        *problem_locations(tls=True, strangers=policy.judges_addresses(tls=True)),
     ]
 
 

@@ -165,7 +165,7 @@ def _https(facts: RenderFacts, build: Build) -> list[str]:
         *server_tls(facts, build),
         ACCESS_LOG.format("https"),
         HSTS,
-        *error_pages(tls=True, strangers=facts.policy.network.ruled),
+        *error_pages(tls=True, strangers=facts.policy.judges_addresses(tls=True)),
         "# No file is looked for here: this is a request for one of the pages below, from outside.",
         "error_page 404 = @passed;",
         f"error_page {_UPGRADING} = @upgraded;" if facts.backend != "wsgi" else "",
@@ -178,7 +178,7 @@ def _https(facts: RenderFacts, build: Build) -> list[str]:
             ["# The client is told to come again.", "keepalive_timeout 0;", pass_to(facts)],
         ),
         *_upgraded(facts),
-        *problem_locations(tls=True, strangers=facts.policy.network.ruled),
+        *problem_locations(tls=True, strangers=facts.policy.judges_addresses(tls=True)),
     ]
 
 
