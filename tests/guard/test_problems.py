@@ -17,6 +17,7 @@ PAGES = Path(__file__).parents[2] / "docs" / "problems"
 
 # Scripts compare these; to change one is to break them.
 STABLE = {
+    "issuer-unavailable": 503,
     "forwarding-header-invalid": 400,
     "credentials-in-the-clear": 403,
     "rate-limited": 429,

@@ -32,15 +32,19 @@ def test_an_issuer() -> None:
         ('algorithms = ["none"]', "tokens.issuers[0].algorithms[0]"),
         ('algorithms = ["HS256"]', "tokens.issuers[0].algorithms[0]"),
         ("algorithms = []", "tokens.issuers[0].algorithms"),
-        ('jwks_file = ""', "tokens.issuers[0].jwks_file"),
+        ('issuer = "urn:who"\njwks_file = ""', "tokens.issuers[0].issuer"),
+        ('issuer = "https://a.test/?b"\njwks_file = ""', "tokens.issuers[0].issuer"),
+        ('ca_file = "roots.pem"', "tokens.issuers[0].ca_file"),
+        ('jwks_file = ""\njwks_uri = "http://i.test/keys"', "tokens.issuers[0].jwks_uri"),
+        ('jwks_file = ""\njwks_uri = "https://me@i.test/keys"', "tokens.issuers[0].jwks_uri"),
         ('jwks_uri = "https://i.test/keys"', "tokens.issuers[0].jwks_uri"),
         ('certificate_bound = "required"', "tokens.issuers[0].certificate_bound"),
     ],
 )
 def test_what_is_a_mistake(said: str, key: str) -> None:
     usual = {"issuer": '"https://i.test"', "jwks_file": '"k.json"', "audience": '["a"]'}
-    name, _, value = said.partition(" = ")
-    text = ", ".join(f"{one} = {what}" for one, what in (usual | {name: value}).items())
+    other = {name: value for name, _, value in (line.partition(" = ") for line in said.split("\n"))}
+    text = ", ".join(f"{one} = {what}" for one, what in (usual | other).items())
     assert [where for where, _ in mistakes(issuers(f"{{ {text} }}"))] == [key]
 
 

@@ -32,7 +32,7 @@ from sealgate._system.destination import (
     may_go,
 )
 
-__all__ = ["Bounds", "Failed", "Fetched", "Posted", "Tag", "Unchanged", "Why", "fetch"]
+__all__ = ["Bounds", "Failed", "Fetched", "Posted", "Tag", "Unchanged", "Why", "fetch", "verifying"]
 
 _ADDRESSES = 4
 _PIECE = 65536
@@ -179,7 +179,7 @@ async def _asked(
     bounds: Bounds,
 ) -> Fetched | Unchanged | Destination:
     if place.secure and context is None:
-        context = _verifying()
+        context = verifying()
     addresses = await _resolved(place, allowed)
     reader, writer = await _connected(place, addresses, context if place.secure else None, bounds)
     try:
@@ -192,10 +192,14 @@ async def _asked(
             writer.transport.abort()
 
 
-def _verifying() -> ssl.SSLContext:
+def verifying(roots: str = "") -> ssl.SSLContext:
+    """TLS 1.2 at least, by these certificates in PEM alone; by the system's, if there are none."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks chain and name
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_default_certs()
+    if roots:
+        context.load_verify_locations(cadata=roots)
+    else:
+        context.load_default_certs()
     return context
 
 

@@ -28,7 +28,8 @@ from sealgate.policy.load import Loaded
 from sealgate.policy.model import Policy
 from sealgate.policy.profiles import load_profile
 from sealgate.policy.secrets import SecretRef
-from sealgate.runtime.issued import key_set
+from sealgate.policy.tokens import Issuer
+from sealgate.runtime.issued import key_set, roots_of
 from sealgate.runtime.separation import describe
 
 __all__ = ["Findings", "examine", "named_certificates"]
@@ -118,7 +119,7 @@ def examine(loaded: Loaded, state: Path, *, clock: Clock, named: bool = False) -
     for reference in _secrets(policy):
         _tried(lambda ref=reference: _forgotten(ref, loaded.base), broken)  # type: ignore[misc]  # its default
     for issuer in policy.tokens.issuers:
-        _tried(lambda one=issuer: str(key_set(loaded.base / one.jwks_file)), broken)  # type: ignore[misc]  # its default
+        _tried(lambda one=issuer: _keys(one, loaded.base), broken)  # type: ignore[misc]  # its default
     key = policy.certificate.files.key
     return Findings(
         loaded=loaded,
@@ -188,6 +189,11 @@ def _secrets(part: object) -> Iterator[SecretRef]:
     elif isinstance(part, tuple | list):
         for value in part:
             yield from _secrets(value)
+
+
+def _keys(issuer: Issuer, base: Path) -> str:
+    """What an issuer's keys, or who publishes them, are known by can be read."""
+    return roots_of(issuer, base) if issuer.fetched else str(key_set(base / issuer.jwks_file))
 
 
 def _forgotten(reference: SecretRef, base: Path) -> str:

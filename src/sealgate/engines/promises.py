@@ -417,14 +417,17 @@ def _proxies(policy: Policy) -> Capability | Refusal:
 
 def _fetched(policy: Policy) -> Capability:
     """Which lists are fetched, and where nobody is sent."""
-    names = tuple(one.name for one in policy.clients.authorities if one.fetched)
-    if not policy.fetched_lists:
-        return Capability("network.fetch", "no list is fetched", _KEEPER, "none is named")
+    lists = tuple(one.name for one in policy.clients.authorities if one.fetched)
+    sets = tuple(one.issuer for one in policy.tokens.issuers if one.fetched)
+    what = [f"revocation lists of {joined(lists)}"] if policy.fetched_lists else []
+    what += [f"keys of {few(sets)}"] if sets else []
+    if not what:
+        return Capability("network.fetch", "nothing is fetched", _KEEPER, "nothing is named")
     own = policy.network.fetch
-    promise = f"revocation lists of {joined(names)} are fetched" + (
+    promise = f"{' and '.join(what)} are fetched" + (
         f", from the whole internet and {few(own)}" if own else ", never from a network of your own"
     )
-    how = "a process without keys; whoever no list could name yet gets 503"
+    how = "a process without keys; who cannot be judged yet gets 503"
     return Capability("network.fetch", promise, _KEEPER, how)
 
 

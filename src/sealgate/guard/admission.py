@@ -16,6 +16,7 @@ from sealgate.guard.rates import Limiter, Unavailable, joined
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sealgate.guard.asking import Asked
     from sealgate.guard.client import Client
     from sealgate.guard.compiled import Compiled
     from sealgate.guard.fields import Fields
@@ -35,11 +36,13 @@ class Means(NamedTuple):
         issued: keys by which tokens count; None: none do.
         store: who counts how often somebody calls, on this machine; None: nobody can say.
         shared: who counts for all machines: of an address, and of what holds while it cannot be asked.
+        asked: who can find out by which keys an issuer signs.
     """
 
     issued: Documents | None = None
     store: Store | None = None
     shared: Callable[[str, str], Store] | None = None
+    asked: Asked | None = None
 
 
 NOTHING = Means()
@@ -160,11 +163,12 @@ def admission_of(compiled: Compiled, means: Means = NOTHING) -> Admission | None
     access = Access(compiled.rules, DEFAULT[compiled.access_default], challenge)
     if not tokens:
         return Admission(access, None, limiter)
+    from sealgate.guard.asking import AskingForKeys
     from sealgate.guard.tokens.showing import Showing
     from sealgate.guard.tokens.verifier import Verifier
 
     showing = Showing(
-        Verifier(compiled.issuers, means.issued or nothing),
+        Verifier(compiled.issuers, means.issued or nothing, AskingForKeys(means.asked)),
         challenge,
         api_keys=compiled.api_keys,
         api_key_header=compiled.api_key_header,

@@ -165,6 +165,11 @@ class State:
         return self.live_clients / "fetched"
 
     @property
+    def key_sets(self) -> Path:
+        """The keys of issuers that were fetched."""
+        return self.live / "issuers"
+
+    @property
     def live_guard(self) -> Path:
         """What the guard decides by."""
         return self.live / "guard"

@@ -11,6 +11,7 @@ from sealgate.policy.model import Policy
 from sealgate.policy.positions import KeyPath
 from sealgate.policy.quoting import shown
 from sealgate.policy.routes import ANY
+from sealgate.policy.tokens import is_https
 
 __all__ = ["issuers", "rates", "requirements", "shadowed", "unauthenticated"]
 
@@ -94,8 +95,12 @@ def issuers(policy: Policy) -> Iterator[Finding]:
         if one.issuer in seen:
             yield Finding((*where, "issuer"), f"{shown(one.issuer)} a second time", "each issuer once")
         seen.add(one.issuer)
-        if not one.jwks_file:
-            yield Finding((*where, "jwks_file"), "is missing", "the path of a JWK Set")
+        if one.jwks_file and (one.jwks_uri or one.ca_file):
+            key = "jwks_uri" if one.jwks_uri else "ca_file"
+            yield Finding((*where, key), "is set beside jwks_file, which nobody fetches", "one of them")
+        if one.fetched and not one.jwks_uri and (not is_https(one.issuer) or "?" in one.issuer):
+            fact = f"{shown(one.issuer)} is no https address that says where its keys are"
+            yield Finding((*where, "issuer"), fact, "jwks_uri or jwks_file beside it")
         if one.certificate_bound == "required" and policy.clients.mode == "off":
             fact = 'no client shows a certificate that a token could go with: clients.mode is "off"'
             yield Finding((*where, "certificate_bound"), fact, '"optional" or "off"')

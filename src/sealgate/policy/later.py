@@ -10,7 +10,6 @@ __all__ = ["LATER_KEYS"]
 
 LATER_KEYS = frozenset(
     {
-        "tokens.issuers.jwks_uri",
         "validation",
     }
 )

@@ -208,6 +208,13 @@ _TABLE = (
         retry_after=2,
     ),
     ProblemType(
+        "issuer-unavailable",
+        503,
+        "The token cannot be judged yet",
+        "The service waits for the keys of the token's issuer: send the same request again.",
+        retry_after=2,
+    ),
+    ProblemType(
         "client-status-unknown",
         503,
         "The client certificate is not known to be good yet",

@@ -11,7 +11,7 @@ from sealgate.policy.base import Model
 from sealgate.policy.claims import FAMILIES, NAMES, OWN
 from sealgate.policy.values import Expected, File
 
-__all__ = ["Algorithm", "Issuer", "Tokens"]
+__all__ = ["Algorithm", "Issuer", "Tokens", "is_https"]
 
 _LONGEST = 1000
 _FIELD = re.compile(r"[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?", re.ASCII)
@@ -56,6 +56,23 @@ def _issuer(value: str) -> str:
     return value
 
 
+_HTTPS = re.compile(
+    r"https://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]{1,255})(:[0-9]{1,5})?(/[!-~]{0,1700})?", re.ASCII
+)
+
+
+def is_https(value: str) -> bool:
+    """An https address with a host, in plain characters."""
+    return _HTTPS.fullmatch(value) is not None and "@" not in value and "#" not in value
+
+
+def _key_address(value: str) -> str:
+    if value and not is_https(value):
+        plain = value.startswith("http://")
+        raise ValueError("plain http, over which anybody could answer" if plain else "not an https address")
+    return value
+
+
 _Audience = Annotated[
     StrictStr, AfterValidator(_plain), Expected("a name of this service", "https://api.example.com")
 ]
@@ -67,14 +84,27 @@ class Issuer(Model):
 
     issuer: Annotated[StrictStr, AfterValidator(_issuer), Expected("an issuer", "https://login.example.com")]
     """The `iss` of its tokens, character by character."""
+    jwks_uri: Annotated[
+        StrictStr,
+        AfterValidator(_key_address),
+        Expected("an https address", "https://login.example.com/jwks"),
+    ] = ""
+    """Where it publishes its keys, a JWK Set (RFC 7517); empty, and no jwks_file: where its metadata say."""
     jwks_file: File = ""
-    """Its public keys, a JWK Set (RFC 7517); watched, never written."""
+    """The same as a file; watched, never written."""
+    ca_file: File = ""
+    """Roots by which the issuer's server is believed, PEM; empty: the system's."""
     audience: Annotated[tuple[_Audience, ...], Field(min_length=1, max_length=64)]
     """Names of this service: one of them must be in `aud`, or a token for another service would count."""
     algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("ES256", "EdDSA", "RS256")
     """Of signatures; each key is used for its own kind only."""
     certificate_bound: Literal["off", "optional", "required"] = "optional"
     """Tokens that a client certificate goes with (RFC 8705). optional: where one is; required: all are."""
+
+    @property
+    def fetched(self) -> bool:
+        """Does the issuer publish its keys?"""
+        return not self.jwks_file
 
 
 class Tokens(Model):

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from sealgate._system.fetch import Bounds, Failed, Fetched, Posted, Tag, Unchanged, Why, fetch
+from sealgate._system.fetch import Bounds, Failed, Fetched, Posted, Tag, Unchanged, Why, fetch, verifying
 from sealgate._system.process import die_with_parent
 
 __all__ = ["Errand", "answer_of", "main"]
@@ -42,6 +42,7 @@ class Errand:
         seconds: for everything.
         post: what is sent by POST, base64; empty: nothing is (GET).
         kind: its media type.
+        roots: certificates in PEM by which the server is believed; empty: the system's.
     """
 
     parent: int
@@ -54,6 +55,7 @@ class Errand:
     seconds: float = 60.0
     post: str = ""
     kind: str = ""
+    roots: str = ""
 
 
 def _told(answer: Fetched | Unchanged | Failed) -> dict[str, Any]:
@@ -108,7 +110,10 @@ def main() -> int:
     if errand.post:  # a few hundred bytes each way: the time for all of it bounds them
         post = Posted(base64.b64decode(errand.post), errand.kind)
         bounds = replace(bounds, connect=_CONNECT, window=errand.seconds, least=1)
-    answer = asyncio.run(fetch(errand.url, tag=tag, allowed=allowed, bounds=bounds, post=post))
+    context = verifying(errand.roots) if errand.roots else None
+    answer = asyncio.run(
+        fetch(errand.url, tag=tag, allowed=allowed, context=context, bounds=bounds, post=post)
+    )
     if isinstance(answer, Fetched):
         _written(errand.memory, answer.body)
     sys.stdout.buffer.write(json.dumps(_told(answer)).encode() + b"\n")

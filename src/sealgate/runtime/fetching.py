@@ -31,6 +31,7 @@ async def fetched_apart(
     seconds: float = SECONDS,
     size: int = LARGEST,
     post: Posted | None = None,
+    roots: str = "",
 ) -> Fetched | Unchanged | Failed:
     """Ask one address, in a process of its own.
 
@@ -42,6 +43,7 @@ async def fetched_apart(
         seconds: for everything.
         size: bytes that may come.
         post: sent by POST.
+        roots: certificates in PEM by which the server is believed; empty: the system's.
     """
     memory = os.memfd_create("fetched", os.MFD_CLOEXEC)
     try:
@@ -57,6 +59,7 @@ async def fetched_apart(
             seconds=seconds,
             post=sent,
             kind=post.kind if post else "",
+            roots=roots,
         )
         try:
             line = await _sent(errand, confine)

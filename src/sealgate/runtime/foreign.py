@@ -181,7 +181,7 @@ class Foreign:
                 raise
         if not self._authorities:
             return
-        for der in self._standing.questions()[:_QUESTIONS]:
+        for der in self._standing.questions.certificates()[:_QUESTIONS]:
             self._learn(der)
         moment = time.monotonic()
         if moment >= self._next:

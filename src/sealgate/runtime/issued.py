@@ -12,15 +12,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+
 from sealgate._system.board import Board
 from sealgate._system.files import check_not_writable_by_others
 from sealgate.errors import CertificateError, SealgateError
 from sealgate.guard.tokens.keysets import KeySetError, keys_of, read_key_set
 from sealgate.policy.load import Loaded
+from sealgate.policy.tokens import Issuer
 
-__all__ = ["Issued", "key_set"]
+__all__ = ["Issued", "key_set", "roots_of"]
 
 _LARGEST = 1024 * 1024
+_LARGEST_ROOTS = 32 * 1024
 
 
 def key_set(path: Path) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
@@ -42,6 +46,30 @@ def key_set(path: Path) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
     if not found:
         raise _unreadable(path, f"has no key that counts: {others[0] if others else 'it is empty'}")
     return jwks, others
+
+
+def roots_of(issuer: Issuer, folder: Path) -> str:
+    """The certificates by which an issuer's server is believed; empty: the system's.
+
+    Raises:
+        CertificateError: ``key-set-roots``.
+    """
+    if not issuer.ca_file:
+        return ""
+    path = folder / issuer.ca_file
+    try:
+        with path.open("rb") as file:
+            text = file.read(_LARGEST_ROOTS)
+        x509.load_pem_x509_certificates(text)
+        return text.decode("ascii")
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no PEM of certificates"
+        raise CertificateError(
+            "key-set-roots",
+            f"{path} says nothing by which {issuer.issuer} could be believed: {why}",
+            "put its root there in PEM, or take ca_file out where the system's roots do",
+            path=str(path),
+        ) from error
 
 
 def _unreadable(path: Path, why: str) -> CertificateError:
@@ -67,6 +95,7 @@ class Issued:
         self.board = Board("issued")
         self._say = say
         self._sets: dict[str, list[dict[str, Any]]] = {}
+        self._fetched: dict[str, list[dict[str, Any]]] = {}
         self._said: dict[str, str] = {}
         self._written = b""
         self._api_keys: list[dict[str, Any]] = []
@@ -84,6 +113,9 @@ class Issued:
         """
         sets = dict(self._sets) if strict else {}
         for one in loaded.policy.tokens.issuers:
+            if one.fetched:
+                sets[one.issuer] = self._fetched.get(one.issuer, [])
+                continue
             try:
                 jwks, others = key_set(loaded.base / one.jwks_file)
             except SealgateError as error:
@@ -95,6 +127,12 @@ class Issued:
                 self._tell(one.issuer, "; ".join(f"{one.jwks_file}: {why}" for why in others))
             sets[one.issuer] = jwks
         self._sets = sets
+        self._write()
+
+    def fetched(self, sets: dict[str, list[dict[str, Any]]]) -> None:
+        """By issuer, the keys of all that publish them."""
+        self._sets = {name: jwks for name, jwks in self._sets.items() if name not in self._fetched} | sets
+        self._fetched = sets
         self._write()
 
     def api_keys(self, rows: list[dict[str, Any]]) -> None:

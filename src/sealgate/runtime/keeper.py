@@ -34,6 +34,7 @@ from sealgate.runtime.closing import keep_closed
 from sealgate.runtime.confinement import confine_engine, confine_watcher
 from sealgate.runtime.control import Control
 from sealgate.runtime.foreign import Foreign
+from sealgate.runtime.key_sets import KeySets
 from sealgate.runtime.observation import observe
 from sealgate.runtime.obtaining import Obtaining
 from sealgate.runtime.preflight import preflight
@@ -71,12 +72,13 @@ class Keeper:
         self._clients = Clients(self._standing, self.say)
         self._tokens = Tokens(self._standing, self._clients.until_obeyed, self.say)
         self._foreign = Foreign(self._standing, self._watcher_prepared, self.say)
+        self._key_sets = KeySets(self._standing, self._watcher_prepared, self.say)
         self._orders: dict[str, Clients | Tokens | Foreign] = {
             **dict.fromkeys(CLIENT_ORDERS, self._clients),
             **dict.fromkeys(TOKEN_ORDERS, self._tokens),
             "lists-refresh": self._foreign,
         }
-        self._standing.after_reload.append(self._foreign.poke)
+        self._standing.after_reload += (self._foreign.poke, self._key_sets.poke)
         self._reloading = Reloading(self._standing, self._pool, self.say)
         self._control = Control(root / "run", self._order)
         self._watching = Watching(
@@ -183,7 +185,10 @@ class Keeper:
         workers = policy.site.workers if standing.runs_inside else len(self._pool.running)
         announce(site, f"{kind.id} {program.version}", workers, standing.separation, self.say)
         # After the ready line: an authority that hangs must not keep anybody waiting.
-        later = (self._watching.keep(), self._obtaining.keep(), self._foreign.keep())
+        later = (
+            *(self._watching.keep(), self._obtaining.keep()),
+            *(self._foreign.keep(), self._key_sets.keep()),
+        )
         self._tasks += [asyncio.create_task(task) for task in later]
 
     async def _prepared(self, loaded: Loaded) -> Site:
@@ -195,6 +200,7 @@ class Keeper:
         backend, long_lists = standing.backend(loaded), publication.long
         site = Site(loaded, standing.root, folder, certificate, backend, long_lists)
         await self._foreign.adopt(site)
+        await asyncio.to_thread(self._key_sets.adopt, loaded)
         return site
 
     def _engine_prepared(self) -> None:

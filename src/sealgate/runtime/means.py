@@ -14,6 +14,7 @@ from sealgate.guard.admission import Means
 from sealgate.guard.rates import Budget, Store, Unavailable
 
 if TYPE_CHECKING:
+    from sealgate.guard.asking import Asked
     from sealgate.runtime.redis_store import RedisStore
 
 __all__ = ["means_of"]
@@ -35,16 +36,17 @@ class _Shared:
             raise Unavailable from None
 
 
-def means_of(issued: int, rates: int) -> Means:
+def means_of(issued: int, rates: int, asked: Asked | None = None) -> Means:
     """What is there; -1: nothing.
 
     Args:
         issued: descriptor of the keys by which tokens count, and of a password; need not stay open.
         rates: descriptor of the budgets of callers; stays open.
+        asked: who can find out by which keys an issuer signs.
     """
     reader = BoardReader(issued) if issued >= 0 else None
     store = _Shared(rates) if rates >= 0 else None
-    return Means(reader, store, partial(_remote, reader, store))
+    return Means(reader, store, partial(_remote, reader, store), asked)
 
 
 def _remote(reader: BoardReader | None, store: Store | None, address: str, failure: str) -> RedisStore:

@@ -113,6 +113,10 @@ class Publication:
         self._issued.follow(loaded)
         self.api_keys(loaded)
 
+    def key_sets(self, sets: dict[str, list[dict[str, Any]]]) -> None:
+        """By issuer, the keys of all that publish them; tokens count by these from now on."""
+        self._issued.fetched(sets)
+
     def api_keys(self, loaded: Loaded) -> None:
         """Exactly those that the store has, where the policy wants any."""
         wanted = loaded.policy.tokens.api_keys

@@ -22,6 +22,7 @@ from sealgate.pki.state import State
 from sealgate.policy.load import Loaded
 from sealgate.policy.model import Policy
 from sealgate.runtime.publication import Publication
+from sealgate.runtime.questions import Questions
 from sealgate.runtime.separation import Separation, plan
 from sealgate.runtime.site import Site
 from sealgate.runtime.workers import Launch, Running, discard, launch
@@ -65,6 +66,7 @@ class Standing:
         reloaded: set after each reload; the watcher takes it back.
         after_reload: called after each one.
         authorities_changed: set where the policy's files name other authorities of clients than count.
+        questions: of guards.
     """
 
     state: State
@@ -85,6 +87,7 @@ class Standing:
     reloaded: asyncio.Event = field(default_factory=asyncio.Event)
     after_reload: list[Callable[[], None]] = field(default_factory=list)
     authorities_changed: asyncio.Event = field(default_factory=asyncio.Event)
+    questions: Questions = field(init=False)
 
     def behind(self, generation: int) -> tuple[int, ...]:
         """Processes that have not yet ended what is under way of clients revoked up to this generation."""
@@ -93,8 +96,11 @@ class Standing:
         inside = driver.behind(generation) if isinstance(driver, Obeying) else ()
         return (*own, *inside)
 
-    def questions(self) -> tuple[bytes, ...]:
-        """Certificates of which a guard asked since the last call if they are revoked; anybody's word."""
+    def __post_init__(self) -> None:
+        self.questions = Questions(self._asked)
+
+    def _asked(self) -> tuple[bytes, ...]:
+        """What guards asked since the last call; anybody's word."""
         own = (der for worker in self.running() for der in worker.counts.questions())
         driver: object = self.engine
         return (*own, *(driver.questions() if isinstance(driver, Obeying) else ()))

@@ -112,7 +112,7 @@ def _serve(orders: Orders, answer: Callable[..., None]) -> None:
     if orders.counts >= 0:
         os.close(orders.counts)
     revoked = _revoked(orders.revocations)
-    means = means_of(orders.issued, orders.rates)
+    means = means_of(orders.issued, orders.rates, counts)
     if orders.issued >= 0:
         os.close(orders.issued)
     # Again, where Landlock is missing: execve(2) gave root everything back, and forgets nothing else.

@@ -341,7 +341,7 @@ def test_keys_come_and_go() -> None:
     assert refused(two, by) == "token-key-ambiguous"
     for document in (b"", b"{", b"[]", b'{"issuers":[]}', b'{"issuers":{"%s":7}}' % ISSUER.encode(), b"\xff"):
         published.raw(document)
-        assert refused(two, by) == "token-key-unknown", document
+        assert refused(two, by) == "token-keys-unknown", document
 
 
 def test_of_several_issuers_each_has_its_own_keys_and_rules() -> None:

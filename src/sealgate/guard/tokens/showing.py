@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sealgate.guard.decision import Deny
 from sealgate.guard.tokens.credentials import Mistaken, bearer_of, key_of
-from sealgate.guard.tokens.refused import Refused
+from sealgate.guard.tokens.refused import KeysUnknown, Refused
 from sealgate.policy.api_keys import PREFIX
 from sealgate.policy.problems import problem
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Showing"]
 
 _REFUSED = problem("token-refused")
+_UNKNOWN = problem("issuer-unavailable")
 _MALFORMED = problem("credentials-malformed")
 
 
@@ -67,6 +68,8 @@ class Showing:
             token = self._token(client, fields)
         except Mistaken as error:
             return Deny(_MALFORMED, str(error), self._malformed)
+        except KeysUnknown as error:
+            return Deny(_UNKNOWN, str(error))
         except Refused as error:
             return Deny(_REFUSED, str(error), self._refused)
         return client if token is None else replace(client, token=token)

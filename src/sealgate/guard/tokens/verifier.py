@@ -20,7 +20,7 @@ from sealgate.guard.tokens.api_keys import ApiKey, api_keys_of, verified
 from sealgate.guard.tokens.compact import Compact, Malformed, take_apart
 from sealgate.guard.tokens.issuer import Issuer
 from sealgate.guard.tokens.keysets import Key, keys_of
-from sealgate.guard.tokens.refused import Refused
+from sealgate.guard.tokens.refused import KeysUnknown, Refused
 
 __all__ = ["LEEWAY", "Documents", "Refused", "Verifier"]
 
@@ -162,6 +162,8 @@ class Verifier:
         ]
         if not fitting and self._wanted is not None:
             self._wanted(issuer.name)
+        if not keys.get(issuer.name):
+            raise KeysUnknown("token-keys-unknown")
         if len(fitting) != 1:
             raise Refused("token-key-ambiguous" if fitting else "token-key-unknown")
         return fitting[0]

@@ -128,7 +128,7 @@ class Worker:
         clients = settings.tls.clients != "off"
         counts = Row(orders.counts, orders.place)
         revoked = Revoked(orders.revocations) if orders.revocations >= 0 else ()
-        means = means_of(orders.issued, orders.rates)
+        means = means_of(orders.issued, orders.rates, counts)
         told = source("inside", clients=clients, compiled=compiled, given=revoked)
         log = counted_log(counts.denied)
         self._guard = Guard(app, compiled, told, log, revoked=revoked, means=means, told=counts)

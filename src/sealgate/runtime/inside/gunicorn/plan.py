@@ -101,7 +101,7 @@ class Plan:
             told,
             counted_log(counts.denied),
             revoked=revoked,
-            means=means_of(self.issued, self.rates),
+            means=means_of(self.issued, self.rates, counts),
             told=counts,
             spool_directory=self.folder,
         )
