@@ -77,6 +77,11 @@ _OTHERS: dict[str, dict[str, dict[str, Any]]] = {
         **_UPSTREAM,
         "limits": {"rates": [{"by": "address", "rate": "100/min"}]},
     },
+    'validation.openapi = "api.yaml"': {**_APP, "validation": {"openapi": "api.yaml"}},
+    'validation.openapi = "api.yaml", site.upstream = "..."': {
+        **_UPSTREAM,
+        "validation": {"openapi": "api.yaml"},
+    },
     "tokens.api_keys = true": {**_APP, "tokens": {"api_keys": True}},
     'tokens.api_keys = true, site.upstream = "..."': {
         **_UPSTREAM,
@@ -131,6 +136,7 @@ _INSTALLED: dict[str, dict[str, dict[str, Any]]] = {
     "access.rules = [{ ... }]": {"access": {"rules": [{"path": "/admin/**", "deny": True}]}},
     "tokens.issuers = [{ ... }]": {"tokens": {"issuers": [_ISSUER]}},
     "limits.rates = [{ ... }]": {"limits": {"rates": [{"by": "address", "rate": "100/min"}]}},
+    'validation.openapi = "api.yaml"': {"validation": {"openapi": "api.yaml"}},
     "tokens.api_keys = true": {"tokens": {"api_keys": True}},
     'network.trusted_proxies = ["10.0.0.0/8"]': {"network": {"trusted_proxies": ["10.0.0.0/8"]}},
     'network.allow = ["10.0.0.0/8"]': {"network": {"allow": ["10.0.0.0/8"]}},

@@ -17,6 +17,9 @@ PAGES = Path(__file__).parents[2] / "docs" / "problems"
 
 # Scripts compare these; to change one is to break them.
 STABLE = {
+    "operation-unknown": 404,
+    "media-type-unsupported": 415,
+    "request-invalid": 400,
     "issuer-unavailable": 503,
     "forwarding-header-invalid": 400,
     "credentials-in-the-clear": 403,

@@ -29,6 +29,7 @@ from sealgate.policy.model import Policy
 from sealgate.policy.profiles import load_profile
 from sealgate.policy.secrets import SecretRef
 from sealgate.policy.tokens import Issuer
+from sealgate.runtime.described import described
 from sealgate.runtime.issued import key_set, roots_of
 from sealgate.runtime.separation import describe
 
@@ -120,6 +121,7 @@ def examine(loaded: Loaded, state: Path, *, clock: Clock, named: bool = False) -
         _tried(lambda ref=reference: _forgotten(ref, loaded.base), broken)  # type: ignore[misc]  # its default
     for issuer in policy.tokens.issuers:
         _tried(lambda one=issuer: _keys(one, loaded.base), broken)  # type: ignore[misc]  # its default
+    _tried(lambda: str(described(loaded)), broken)
     key = policy.certificate.files.key
     return Findings(
         loaded=loaded,

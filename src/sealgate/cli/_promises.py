@@ -31,6 +31,7 @@ _TITLES = {
     "timeouts": "Timeouts",
     "tokens": "Tokens",
     "access": "Access",
+    "validation": "Validation",
     "monitor": "Watching",
     "version": "Always",
 }
@@ -47,6 +48,7 @@ _QUIET = frozenset(
         *("certificate.acme", "certificate.files", "certificate.second_key_type"),
         *("clients.authorities", "clients.groups", "network.allow", "network.deny", "monitor.probes"),
         *("access.default", "access.rules", "limits.rates", "network.trusted_proxies"),
+        *("validation.openapi", "validation.mode", "validation.unknown"),
         *("limits.rate_store", "limits.rate_store_failure", "limits.rate_store_password"),
         *("tokens.issuers", "tokens.api_keys", "tokens.api_key_header"),
     }

@@ -8,7 +8,7 @@ from sealgate.engines.contract import Capability, Enforcer, Refusal
 from sealgate.engines.promises import few
 from sealgate.policy.model import Policy
 
-__all__ = ["access", "rates", "tokens"]
+__all__ = ["access", "rates", "tokens", "validation"]
 
 _ENGINE, _GUARD = Enforcer.ENGINE, Enforcer.GUARD
 
@@ -91,3 +91,24 @@ def tokens(policy: Policy) -> Iterator[Capability | Refusal]:
         return
     promise = f"only tokens of {few(tuple(one.issuer for one in issuers))} count; any other is 401"
     yield Capability("tokens.issuers", promise, _GUARD, "RFC 8725; signature, audience, dates, binding")
+
+
+def validation(policy: Policy) -> Iterator[Capability | Refusal]:
+    """Are requests what the API's description says?"""
+    found = policy.validation
+    if found.openapi and policy.site.upstream:
+        reason = "there is no guard before an upstream that could validate requests"
+        yield Refusal("validation.openapi", reason, "site.app, or no document")
+        return
+    by = _ENGINE if policy.site.upstream else _GUARD
+    if not found.openapi:
+        yield Capability("validation.openapi", "no request is validated", by, "no document")
+        yield Capability("validation.mode", "nothing is judged", by, "no document")
+        yield Capability("validation.unknown", "everything is known", by, "no document")
+        return
+    promise = f"requests are what {found.openapi} says: parameters, bodies, content types"
+    yield Capability("validation.openapi", promise, by, "one validator for each operation, made at start")
+    said = "refused: 400, 415" if found.mode == "enforce" else "let through, and said in the log"
+    yield Capability("validation.mode", f"what is not is {said}", by, "all mistakes of a request at once")
+    rest = "404, or 405" if found.unknown == "refuse" else "let through, unjudged"
+    yield Capability("validation.unknown", f"what it does not name is {rest}", by, "by path and method")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,14 @@ from sealgate.guard.admission import NOTHING, Means
 from sealgate.guard.asking import Asking
 from sealgate.guard.body import TooLarge
 from sealgate.guard.decision import (
+    BODY_CUT,
     BODY_TOO_LARGE,
     HEADERS_TOO_LARGE,
     PATH_MISMATCH,
     REVOKED,
     UNJUDGED,
     UNKNOWN,
+    VALIDATED,
     Deny,
     Facts,
 )
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["Guard"]
 
 _MOST_REMEMBERED = 4096
+_AT_ONCE = 64 * 1024
 # Requests of these methods have no body that means anything (RFC 9110 §9.3).
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"})
 _MOST_DISCARDED = 1024 * 1024
@@ -98,6 +102,9 @@ class Guard:
         if scope["type"] not in {"http", "websocket"}:
             # A kind of exchange this guard cannot judge is not let through.
             raise NotImplementedError(f"unknown ASGI scope {scope['type']!r}")
+        await self._exchange(scope, receive, send)
+
+    async def _exchange(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: Headers = list(scope["headers"])
         told = self._source.from_scope(scope)
         if told is None:
@@ -131,12 +138,57 @@ class Guard:
                 return
             if admitted.headers:
                 send = _telling(send, admitted.headers)
-        facts = Facts(client, method, host, target)
+        facts = Facts(client, method, host, target, length)
+        if judge.validation is not None:
+            invalid, content = await self._validated(judge, facts, passed, headers, scope, receive)
+            if invalid is not None:
+                await self._refuse(invalid, facts, scope, receive, send)
+                return
+            if content is not None:
+                facts, receive = replace(facts, length=str(len(content))), _again(content, receive)
         told_app = self._told_app(scope, headers, (client, origin.port), passed, judge.compiled)
-        if client.watched:
-            await self._watch(told_app, facts, length, receive, send)
+        await self._let_through(told_app, facts, receive, send)
+
+    async def _let_through(self, told_app: Scope, facts: Facts, receive: Receive, send: Send) -> None:
+        if facts.client.watched:
+            await self._watch(told_app, facts, facts.length, receive, send)
         else:
-            await self._call(told_app, facts, length, receive, send)
+            await self._call(told_app, facts, facts.length, receive, send)
+
+    async def _validated(
+        self,
+        judge: Judge,
+        facts: Facts,
+        passed: Passed,
+        headers: Headers,
+        scope: Scope,
+        receive: Receive,
+    ) -> tuple[Deny | None, bytes | None]:
+        """By the API's description: why not, and the body, if it was read."""
+        assert judge.validation is not None  # noqa: S101 - asked for
+        fields = partial(_values, headers)
+        checked = judge.validation(facts.method, passed.path, passed.query, facts.length, fields)
+        denied: Deny | None = None
+        content: bytes | None = None
+        if isinstance(checked, Deny):
+            denied = checked
+        elif checked is not None:
+            content = await _taken_in(receive, judge.compiled.body_limit)
+            if content is None:
+                return BODY_CUT, None
+            if len(content) > judge.compiled.body_limit:
+                return BODY_TOO_LARGE, None
+            # What takes its time does so in a thread: the loop has other callers.
+            judged = (
+                await asyncio.to_thread(checked.body, content)
+                if len(content) > _AT_ONCE
+                else checked.body(content)
+            )
+            denied = judged or self._refused(facts.client)  # it may have taken its time
+        if denied is not None and denied.problem.slug in VALIDATED and not judge.validation.enforced:
+            self._note(denied, facts, scope, enforced=False)
+            denied = None
+        return denied, content
 
     async def _watch(
         self,
@@ -228,7 +280,9 @@ class Guard:
         self._spoofable[name] = spoofable
         return spoofable
 
-    def _note(self, deny: Deny, facts: Facts | None, scope: Scope) -> tuple[str, str]:
+    def _note(
+        self, deny: Deny, facts: Facts | None, scope: Scope, *, enforced: bool = True
+    ) -> tuple[str, str]:
         """Into the log, and what is not known is asked for; returns the method and the id of the request."""
         if deny is UNKNOWN and facts is not None and facts.client.certificate is not None:
             self._asking.ask(facts.client.certificate)
@@ -242,6 +296,7 @@ class Guard:
                 method=method,
                 target=facts.target if facts else "",
                 request_id=request_id,
+                enforced=enforced,
             )
         )
         return method, request_id
@@ -265,6 +320,29 @@ class Guard:
             await _send_answer(said, "websocket.http.response", send)
         else:
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": ""})
+
+
+async def _taken_in(receive: Receive, limit: int) -> bytes | None:
+    """The whole body, or more than the limit of it; None: the client has gone."""
+    pieces, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
+        if size > limit or not message.get("more_body"):
+            return b"".join(pieces)
+
+
+def _again(content: bytes, receive: Receive) -> Receive:
+    """A body that was taken in, for the app."""
+    pending = [{"type": "http.request", "body": content, "more_body": False}]
+
+    async def received() -> dict[str, Any]:
+        return pending.pop() if pending else await receive()
+
+    return received
 
 
 class _Watched:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["ClosingBody", "TooLarge", "discard", "spool"]
+__all__ = ["ClosingBody", "TooLarge", "discard", "spool", "taken_in"]
 
 _IN_MEMORY = 1024 * 1024
 _PIECE = 64 * 1024
@@ -61,6 +61,15 @@ def _copy(stream: Readable, file: tempfile.SpooledTemporaryFile[bytes], limit: i
             raise TooLarge
         file.write(piece)
     return size
+
+
+def taken_in(stream: Readable, size: int) -> bytes:
+    """As much as there is, at most so many bytes, in memory: what is validated is looked at as a whole."""
+    pieces, left = [], size
+    while left and (piece := stream.read(min(_PIECE, left))):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
 
 
 def discard(stream: Readable, length: str, *, limit: int) -> None:

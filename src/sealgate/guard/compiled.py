@@ -19,13 +19,13 @@ from sealgate.policy.membership import Kind
 from sealgate.policy.network import FAMILIES, Admitted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from sealgate.policy.model import Policy
 
 __all__ = ["SCHEMA", "Authority", "Compiled", "Group", "Pattern", "compile_policy"]
 
-SCHEMA = 14
+SCHEMA = 15
 """Version of the JSON below; a worker of another version refuses it."""
 
 _MOST_USUAL_HOSTS = 4096
@@ -97,6 +97,7 @@ class Compiled:
         rate_store_failure: ``local`` or ``deny``, while that cannot be asked.
         api_keys: keys that were issued here count.
         api_key_header: the field that carries them, lower-case; empty: ``Authorization``.
+        validation: what requests must be; see ``guard/validation``; None: anything.
         usual_hosts: complete Host values that are allowed; derived, so that most need no parsing.
     """
 
@@ -122,6 +123,7 @@ class Compiled:
     rate_store_failure: str = "local"
     api_keys: bool = False
     api_key_header: str = ""
+    validation: Mapping[str, Any] | None = None
     usual_hosts: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -161,6 +163,7 @@ class Compiled:
                 "rate_store_failure": self.rate_store_failure,
                 "api_keys": self.api_keys,
                 "api_key_header": self.api_key_header,
+                "validation": self.validation,
             },
             indent=1,
         )
@@ -214,6 +217,7 @@ class Compiled:
             rate_store_failure=data["rate_store_failure"],
             api_keys=data["api_keys"],
             api_key_header=data["api_key_header"],
+            validation=data["validation"],
         )
 
 
@@ -307,6 +311,7 @@ def _admitted(value: dict[str, list[int]] | None) -> Admitted | None:
     return None if value is None else Admitted(tuple(value["four"]), tuple(value["six"]))
 
 
+_VALIDATION = {"mode", "unknown", "definitions", "operations"}
 _KEYS: dict[str, Callable[[Any], bool]] = {
     "schema": _is_count,
     "generation": _is_count,
@@ -331,6 +336,7 @@ _KEYS: dict[str, Callable[[Any], bool]] = {
     "rate_store_failure": lambda value: value in ("local", "deny"),
     "api_keys": lambda value: isinstance(value, bool),
     "api_key_header": lambda value: isinstance(value, str),
+    "validation": lambda value: value is None or (isinstance(value, dict) and value.keys() == _VALIDATION),
 }
 
 
@@ -349,6 +355,7 @@ def compile_policy(
     guards: Collection[str] = (),
     authorities: Iterable[Authority] = (),
     former: Iterable[str] = (),
+    operations: Mapping[str, Any] | None = None,
 ) -> Compiled:
     """The part of a policy the guard decides by.
 
@@ -359,7 +366,10 @@ def compile_policy(
             ``network.allow`` (and with it ``network.deny``).
         authorities: of clients.
         former: certificates of those that counted before, base64 of DER.
+        operations: what the policy's OpenAPI document says (``policy/openapi/operations.py``).
     """
+    if (operations is None) == bool(policy.validation.openapi):
+        raise ValueError("a document that nobody read: nothing would be validated")
     host = policy.public_url.removeprefix("https://")
     port = f":{policy.public_port}"
     names = policy.site.names
@@ -389,6 +399,8 @@ def compile_policy(
         rate_store_failure=policy.limits.rate_store_failure,
         api_keys=policy.tokens.api_keys,
         api_key_header=policy.tokens.api_key_header,
+        validation=operations
+        and {"mode": policy.validation.mode, "unknown": policy.validation.unknown, **operations},
     )
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ADDRESS_REFUSED",
     "BLOCKED",
+    "BODY_CUT",
     "BODY_TOO_LARGE",
     "HEADERS_TOO_LARGE",
     "LAPSED",
@@ -30,6 +31,7 @@ __all__ = [
     "UNLISTED",
     "UNSPOOLED",
     "UNVERIFIED",
+    "VALIDATED",
     "Allow",
     "Deny",
     "Facts",
@@ -99,6 +101,14 @@ UNLISTED = Deny(problem("client-certificate-refused"), "certificate-without-list
 """Nothing in it says where to ask whether it is revoked, and its authority's rule is to ask."""
 
 ADDRESS_REFUSED = Deny(problem("address-refused"), "address")
+
+BODY_CUT = Deny(problem("bad-request"), "body-cut")
+"""It ended before its announced length: half of it is not what was meant."""
+
+VALIDATED = frozenset(
+    {"media-type-unsupported", "method-not-allowed", "operation-unknown", "request-invalid"}
+)
+"""Problems of requests that an API's description does not know: mode ``report`` lets them pass."""
 
 BODY_TOO_LARGE = Deny(problem("body-too-large"), "body-limit")
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sealgate.guard.client import Client
     from sealgate.guard.compiled import Compiled
     from sealgate.guard.sources import Origin
+    from sealgate.guard.validation.validator import Validation
 
 __all__ = ["Judge", "Passed", "Revoked", "refusal"]
 
@@ -65,13 +66,15 @@ class Judge:
 
     Attributes:
         admission: what is asked of a request that was decided on; None: nothing.
+        validation: what a request must be that may be made; None: anything.
     """
 
-    __slots__ = ("_known", "_revoked", "_whence", "admission", "compiled")
+    __slots__ = ("_known", "_revoked", "_whence", "admission", "compiled", "validation")
 
     def __init__(self, compiled: Compiled, revoked: Revoked = (), means: Means = NOTHING) -> None:
         self.compiled, self._revoked = compiled, revoked
         self.admission = admission_of(compiled, means)
+        self.validation = _validation(compiled)
         self._known: dict[tuple[str, str], Passed] = {}
         self._whence: dict[str, bool] = {}
 
@@ -152,3 +155,12 @@ def _why(certificate: Certificate, key: bytes) -> Deny:
     if key == certificate.lapsed_key:
         return LAPSED
     return REVOKED if key in (certificate.revocation_key, *certificate.issuer_keys) else BLOCKED
+
+
+def _validation(compiled: Compiled) -> Validation | None:
+    if compiled.validation is None:
+        return None
+    # Most workers validate nothing, and the library is large.
+    from sealgate.guard.validation.validator import Validation
+
+    return Validation(compiled.validation)

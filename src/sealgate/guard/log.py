@@ -25,13 +25,20 @@ _LONGEST_NAME = 128
 
 
 def denial(
-    deny: Deny, *, address: str, method: str, target: str, request_id: str, client: Client | None = None
+    deny: Deny,
+    *,
+    address: str,
+    method: str,
+    target: str,
+    request_id: str,
+    client: Client | None = None,
+    enforced: bool = True,
 ) -> dict[str, object]:
     """The event of one denial.
 
     ``target`` is the raw target; what follows its first ``?`` is left out, as queries carry tokens. Of who
     shows a certificate the fingerprint is told, as in the access log, and the authority; of a token that
-    counts, whose it is.
+    counts, whose it is. One that is not ``enforced`` was let through all the same.
     """
     certificate = client.certificate if client else None
     known = (
@@ -46,7 +53,7 @@ def denial(
         }
     path = target.partition("?")[0]
     return {
-        "event": "denied",
+        "event": "denied" if enforced else "reported",
         "code": deny.problem.slug,
         "rule": deny.reason,
         "status": deny.problem.status,
@@ -55,6 +62,7 @@ def denial(
         "method": method[:_LONGEST_WORD],
         "path": path if len(path) <= _LONGEST_PATH else path[:_LONGEST_PATH] + "…",
         "request_id": request_id[:_LONGEST_WORD],
+        **({} if enforced else {"enforced": False}),
     }
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sealgate.guard.admission import NOTHING, Means
 from sealgate.guard.asking import Asking
-from sealgate.guard.body import ClosingBody, TooLarge, discard, spool
+from sealgate.guard.body import ClosingBody, TooLarge, discard, spool, taken_in
 from sealgate.guard.decision import (
+    BODY_CUT,
     BODY_TOO_LARGE,
     HEADERS_TOO_LARGE,
     PATH_MISMATCH,
@@ -16,6 +19,7 @@ from sealgate.guard.decision import (
     UNJUDGED,
     UNKNOWN,
     UNSPOOLED,
+    VALIDATED,
     Deny,
     Facts,
 )
@@ -117,12 +121,47 @@ class Guard:
             if admitted.headers:
                 start_response = _telling(start_response, admitted.headers)
         facts = Facts(client, method, host, target, length)
+        if judge.validation is not None:
+            invalid, content = self._validated(judge, facts, passed, environ)
+            if invalid is not None:
+                return self._refuse(invalid, facts, environ, start_response)
+            if content is not None:
+                length = str(len(content))
+                facts = replace(facts, length=length)
+                environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(content), length
         self._introduce(environ, facts, passed, origin.port, judge.compiled)
         abort = environ.pop("sealgate.abort", None)
         if not client.watched:
             return self._call(facts, environ, start_response)
         watched = _Watched(abort, partial(self._cut_off, facts, environ))
         return self._watch(watched, facts, environ, start_response)
+
+    def _validated(
+        self, judge: Judge, facts: Facts, passed: Passed, environ: Environ
+    ) -> tuple[Deny | None, bytes | None]:
+        """By the API's description: why not, and the body, if it was read."""
+        assert judge.validation is not None  # noqa: S101 - asked for
+        stream, length, limit = environ["wsgi.input"], facts.length, judge.compiled.body_limit
+        checked = judge.validation(facts.method, passed.path, passed.query, length, _Fields(environ))
+        content = None
+        if checked is not None and not isinstance(checked, Deny):
+            if length or environ.get("wsgi.input_terminated"):
+                content = taken_in(stream, int(length) if length else limit + 1)
+            else:
+                content = b""
+            if len(content) > limit:
+                return BODY_TOO_LARGE, None
+            if length and len(content) < int(length):
+                return BODY_CUT, None
+            denied = checked.body(content) or self._refused(facts.client)  # it may have taken its time
+        else:
+            denied = checked
+        if denied is not None and denied.problem.slug in VALIDATED and not judge.validation.enforced:
+            self._note(denied, facts, environ, enforced=False)
+            return None, content
+        if denied is not None and content is None:
+            discard(stream, length, limit=limit)
+        return denied, content
 
     def _introduce(
         self, environ: Environ, facts: Facts, passed: Passed, port: int, compiled: Compiled
@@ -232,7 +271,7 @@ class Guard:
         self._note(deny, facts, environ)
         return _answered(deny, environ, start_response)
 
-    def _note(self, deny: Deny, facts: Facts | None, environ: Environ) -> None:
+    def _note(self, deny: Deny, facts: Facts | None, environ: Environ, *, enforced: bool = True) -> None:
         """Into the log; what is not known is asked for."""
         if deny is UNKNOWN and facts is not None and facts.client.certificate is not None:
             self._asking.ask(facts.client.certificate)
@@ -244,6 +283,7 @@ class Guard:
                 method=str(environ.get("REQUEST_METHOD", "")),
                 target=facts.target if facts else "",
                 request_id=str(environ.get("HTTP_X_REQUEST_ID", "")),
+                enforced=enforced,
             )
         )
 

@@ -8,8 +8,4 @@ from __future__ import annotations
 
 __all__ = ["LATER_KEYS"]
 
-LATER_KEYS = frozenset(
-    {
-        "validation",
-    }
-)
+LATER_KEYS: frozenset[str] = frozenset()

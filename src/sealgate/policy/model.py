@@ -21,6 +21,7 @@ from sealgate.policy.network import Admitted, Decided, admitted, decided
 from sealgate.policy.rates import Rate, RateStore
 from sealgate.policy.secrets import SecretRef
 from sealgate.policy.tokens import Tokens
+from sealgate.policy.validation import Validation
 from sealgate.policy.values import (
     Address,
     App,
@@ -290,6 +291,7 @@ class Policy(Model):
     timeouts: Timeouts = Timeouts()
     tokens: Tokens = Tokens()
     access: Access = Access()
+    validation: Validation = Validation()
     monitor: Monitor = Monitor()
 
     @property

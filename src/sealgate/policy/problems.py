@@ -59,6 +59,12 @@ _TABLE = (
         "for; encoded slashes, backslashes, dots and control characters are not accepted.",
     ),
     ProblemType(
+        "request-invalid",
+        400,
+        "The request is not what the API takes",
+        "Mend what the member errors names, by the service's API description.",
+    ),
+    ProblemType(
         "credentials-malformed",
         400,
         "The credentials cannot be read",
@@ -147,6 +153,12 @@ _TABLE = (
         "so; where that is missing, try again later.",
     ),
     ProblemType(
+        "operation-unknown",
+        404,
+        "There is no such operation",
+        "Use a path that the service's API description names.",
+    ),
+    ProblemType(
         "method-not-allowed",
         405,
         "This method is not offered here",
@@ -163,6 +175,12 @@ _TABLE = (
         413,
         "The request body is too large",
         "Send a smaller body, or split it into several requests.",
+    ),
+    ProblemType(
+        "media-type-unsupported",
+        415,
+        "This kind of content is not taken here",
+        "Send the content in one of the media types in the Accept header field, in UTF-8.",
     ),
     ProblemType(
         "unknown-host",

@@ -44,6 +44,7 @@ from sealgate.pki.state import State
 from sealgate.policy.identity import blocked_key, lapsed_key, membership_key, revocation_key, stale_key
 from sealgate.policy.load import Loaded
 from sealgate.policy.model import Policy
+from sealgate.runtime.described import described
 from sealgate.runtime.issued import Issued
 from sealgate.runtime.site import Site
 
@@ -378,7 +379,12 @@ class Publication:
         former = [one for one in self._issuers if one not in told]
         self._issuers.update(dict.fromkeys(told))
         compiled = compile_policy(
-            loaded.policy, self.generation, guards=guards, authorities=authorities, former=former
+            loaded.policy,
+            self.generation,
+            guards=guards,
+            authorities=authorities,
+            former=former,
+            operations=described(loaded),
         )
         text = compiled.to_json()
         write_atomic(path, text.encode(), 0o644 if shared else 0o600)

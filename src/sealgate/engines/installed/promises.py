@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from sealgate.engines.callers import access, rates, tokens
+from sealgate.engines.callers import access, rates, tokens, validation
 from sealgate.engines.contract import ALWAYS, Capability, Enforcer, Refusal
 from sealgate.engines.promises import EARLY, acme, key_type, monitor, network
 from sealgate.policy.model import Endpoint, Policy
@@ -65,6 +65,7 @@ def promises(policy: Policy, words: Words) -> tuple[Capability | Refusal, ...]:
         *access(policy),
         *tokens(policy),
         *rates(policy),
+        *validation(policy),
         *watching(policy),
         *_refusals(policy, words),
         *unseen(policy),

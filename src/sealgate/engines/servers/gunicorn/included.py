@@ -98,6 +98,9 @@ def unlisted(policy: Policy) -> Iterator[Refusal]:
         yield Refusal(
             "tokens.api_keys", "nobody follows the store here, so no key would count", "`sealgate serve`"
         )
+    if policy.validation.openapi:
+        reason = "nobody reads the document for its workers here"
+        yield Refusal("validation.openapi", reason, "no document, or `sealgate serve`")
     if policy.limits.rates:
         reason = "nobody shares the count of requests among workers here"
         yield Refusal("limits.rates", reason, "no rates, or `sealgate serve`")

@@ -39,6 +39,7 @@ def capabilities(policy: Policy) -> tuple[Capability | Refusal, ...]:
         callers.access,
         callers.tokens,
         callers.rates,
+        callers.validation,
         promises.monitor,
         _refusals,
     )
