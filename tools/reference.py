@@ -17,7 +17,6 @@ import click
 from sealgate.cli.main import cli
 from sealgate.engines.traps.registry import trapped
 from sealgate.policy.fields import Shape, leaves, shape_of, written
-from sealgate.policy.later import LATER_KEYS
 from sealgate.policy.model import Policy
 from sealgate.policy.overrides import variable
 from sealgate.policy.profiles import load_profile, profile_ids
@@ -96,12 +95,6 @@ def _policy() -> Iterator[str]:
     yield "are separated by commas. `sealgate schema` prints the same for editors, `sealgate init` writes a"
     yield "commented file."
     yield from _table_page(shape_of(Policy), (), in_list=False)
-    yield ""
-    yield "## Not yet"
-    yield ""
-    yield "The design names these too. In this version they are refused, because nothing would enforce them."
-    yield ""
-    yield ",\n".join(f"`{key}`" for key in sorted(LATER_KEYS)) + "."
 
 
 def _table_page(shape: Shape, path: tuple[str, ...], *, in_list: bool) -> Iterator[str]:

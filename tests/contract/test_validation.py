@@ -61,8 +61,8 @@ def test_nothing_invalid_reaches_the_app_and_nothing_valid_is_refused(which: str
             assert answer.status == status, (method, path, answer)
             assert answer.one("content-type") == "application/problem+json"
         assert chunked(site, "/orders", b'{"customer":5}', JSON).slug == "request-invalid"
-        found = ask(site, "POST", "/orders", b'{"customer":5,"lines":[{"sku":""}]}', JSON).problem["errors"]
-        assert {one["pointer"] for one in found} >= {"/customer", "/lines/0", "/lines/0/sku"}
+        said = ask(site, "POST", "/orders", b'{"customer":5,"lines":[{"sku":""}]}', JSON).problem["errors"]
+        assert {one["pointer"] for one in said} >= {"/customer", "/lines/0", "/lines/0/sku"}
         assert ask(site, "DELETE", "/orders").one("allow") == "GET, HEAD, POST"
         assert site.witness.since(mark) == [], "none of them"
 
@@ -81,9 +81,9 @@ def test_nothing_invalid_reaches_the_app_and_nothing_valid_is_refused(which: str
             context = site.served.context()
             context.set_alpn_protocols(["h2"])
             with site.served.connect(context, alpn="h2") as tls:
-                answer = H2(tls).ask("/orders?limit=0", "localhost")
-            assert answer is not None
-            assert answer.status == 400
+                found = H2(tls).ask("/orders?limit=0", "localhost")
+            assert found is not None
+            assert found.status == 400
 
 
 @at_least("envoy", "uvicorn")

@@ -80,7 +80,7 @@ body = 1048576
 [timeouts]
 request = "5 minutes"
 [validation]
-openapi = "a"
+mode = "warn"
 """
 
 
@@ -99,8 +99,7 @@ did you mean "modern@6.0"?
 limits.body (line 13): found 1048576 (no text with a unit); expected a size such as "1MiB"; \
 write it with a unit: "1048576B"
 timeouts.request (line 15): found "5 minutes" (not a duration); expected a duration such as "30s"
-validation (line 16): is not available in this version; expected a key of `sealgate schema`; \
-take it out: nothing would enforce it yet
+validation.mode (line 17): found "warn"; expected "enforce" or "report"
 """
 
 

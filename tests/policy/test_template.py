@@ -28,6 +28,7 @@ def test_untouched_it_says_nothing_but_its_version() -> None:
         "timeouts": {},
         "tokens": {},
         "access": {},
+        "validation": {},
         "monitor": {},
     }
 

@@ -28,6 +28,7 @@ PACKAGES = {
     "openapi_spec_validator": "openapi-spec-validator",
     "pydantic_core": "pydantic-core",
     "yaml": "pyyaml",
+    "jsonschema_rs": "jsonschema-rs",
     "importlinter": "import-linter",
 }
 LOCAL = {"sealgate", "tests", "tools", "bench", "examples", "_typeshed"}  # the last: of type checkers alone

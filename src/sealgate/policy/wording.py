@@ -16,7 +16,6 @@ from pydantic_core import ErrorDetails
 
 from sealgate.errors import Problem
 from sealgate.policy.fields import Shape, leaves, shape_at
-from sealgate.policy.later import LATER_KEYS
 from sealgate.policy.positions import KeyPath, Positions
 from sealgate.policy.quoting import dotted, printable, shown
 from sealgate.policy.secrets import SecretRef
@@ -95,8 +94,6 @@ class Describer:
         )
 
     def _unknown(self, path: KeyPath) -> Problem:
-        if _plain(path) in LATER_KEYS:
-            return self._later(path, "is not available in this version", "a key of `sealgate schema`")
         table = shape_at(self.root, path[:-1])
         known = sorted(table.model.model_fields) if table and table.model else []
         return self.problem(
@@ -110,15 +107,6 @@ class Describer:
         """The right key in the wrong table."""
         homes = [where for where, _ in leaves(self.root) if where[-1] == name and len(where) > 1]
         return f"it belongs in [{'.'.join(homes[0][:-1])}]" if len(homes) == 1 else ""
-
-    def _later(self, path: KeyPath, fact: str, expected: str) -> Problem:
-        return self.problem(
-            path, fact=fact, expected=expected, remedy="take it out: nothing would enforce it yet"
-        )
-
-
-def _plain(path: KeyPath) -> str:
-    return ".".join(part for part in path if isinstance(part, str))
 
 
 def _as_written(data: Any, path: KeyPath) -> KeyPath:  # noqa: ANN401 - parsed TOML

@@ -181,11 +181,10 @@ class _Operation:
         self, method: str, values: Mapping[str, str], query: str, length: str, fields: Fields
     ) -> Checked | Deny | None:
         errors = self._parameters_of(values, query, fields) if self._parameters else []
-        empty = length == "0" or (not length and method in _BODILESS)
-        if empty:
-            if self._required:
-                errors.append({"in": "body", "detail": "it is missing"})
-            return _invalid(errors)
+        if length == "0" or (not length and method in _BODILESS):
+            # An empty file is a file, if it is called one.
+            named = self._body and (self._kind(fields("content-type")) if fields("content-type") else None)
+            return self.body(b"", named or "", errors)
         if not self._body:
             if length:
                 return _invalid([*errors, {"in": "body", "detail": "none is expected"}])
@@ -209,7 +208,7 @@ class _Operation:
         return None
 
     def body(self, content: bytes, kind: str, errors: list[Error]) -> Deny | None:
-        if not content:
+        if not content and (not kind or self._contents[kind][0]["kind"] == "json"):
             missing: list[Error] = [{"in": "body", "detail": "it is missing"}] if self._required else []
             return _invalid([*errors, *missing])
         if not self._body:

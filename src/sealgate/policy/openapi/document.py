@@ -35,12 +35,14 @@ def read(path: Path) -> dict[str, Json]:
         raise Unusable("", "is not UTF-8", "save it as UTF-8") from None
     import yaml
 
-    class Loader(yaml.CSafeLoader):
+    safe: Json = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # pure wheels have no libyaml
+
+    class Loader(safe):  # type: ignore[misc]  # one of two
         """As JSON."""
 
     Loader.yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in pairs if tag != "tag:yaml.org,2002:timestamp"]
-        for first, pairs in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+        for first, pairs in safe.yaml_implicit_resolvers.items()
     }
     Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
     try:
