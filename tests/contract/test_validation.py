@@ -35,7 +35,7 @@ def _sent(site: Site, request: bytes) -> Answer:
     return answer
 
 
-@at_least("envoy", "uvicorn")
+@at_least("envoy")
 def test_nothing_invalid_reaches_the_app_and_nothing_valid_is_refused(which: str) -> None:
     with ExitStack() as stack:
         site = started(stack, which, "usual", validation={"openapi": str(ORDERS)})
@@ -86,7 +86,7 @@ def test_nothing_invalid_reaches_the_app_and_nothing_valid_is_refused(which: str
             assert found.status == 400
 
 
-@at_least("envoy", "uvicorn")
+@at_least("envoy")
 def test_it_can_be_tried_out_before(which: str) -> None:
     """Mode report: all of it reaches the app, and stands in the log without a word of its content."""
     with ExitStack() as stack:

@@ -113,7 +113,7 @@ def test_any_key(one: dict[str, Any]) -> None:
 # The vectors: signatures over payloads that are no claims, so only what stands before the claims is asked.
 # Symmetric ones are not used here: of those, each must be refused.
 
-SHARED = Path(os.environ.get("SEALGATE_SHARED", Path(__file__).parents[4] / "shared"))
+SHARED = Path(os.environ.get("TEST_VECTORS", Path(__file__).parents[4] / "shared"))
 """They lie beside the repository; in one that stands alone there are none, and nothing below is asked."""
 VECTORS = sorted((SHARED / "vectors").glob("json_web_*_test.json"))
 NOT_OURS = {

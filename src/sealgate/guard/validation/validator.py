@@ -140,14 +140,16 @@ class _Compiler:
             "mask": "the value",
             "offline": True,
         }
+        made: jsonschema_rs.Draft202012Validator
         try:
-            return rs.Draft202012Validator(schema, pattern_options=rs.RegexOptions(), **options)  # type: ignore[no-any-return]
+            made = rs.Draft202012Validator(schema, pattern_options=rs.RegexOptions(), **options)
         except (ValueError, rs.ValidationError):
             patterns = rs.FancyRegexOptions(backtrack_limit=_BACKTRACKS)
-        try:
-            return rs.Draft202012Validator(schema, pattern_options=patterns, **options)  # type: ignore[no-any-return]
-        except rs.ValidationError as error:
-            raise ValueError(str(error).partition("\n")[0]) from None
+            try:
+                made = rs.Draft202012Validator(schema, pattern_options=patterns, **options)
+            except rs.ValidationError as error:
+                raise ValueError(str(error).partition("\n")[0]) from None
+        return made
 
 
 def _is_base64(text: str) -> bool:
