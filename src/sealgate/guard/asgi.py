@@ -172,6 +172,8 @@ class Guard:
         content: bytes | None = None
         if isinstance(checked, Deny):
             denied = checked
+        elif isinstance(checked, bytes):
+            content = checked if scope["type"] == "http" else None
         elif checked is not None:
             content = await _taken_in(receive, judge.compiled.body_limit)
             if content is None:

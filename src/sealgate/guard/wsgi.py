@@ -122,13 +122,10 @@ class Guard:
                 start_response = _telling(start_response, admitted.headers)
         facts = Facts(client, method, host, target, length)
         if judge.validation is not None:
-            invalid, content = self._validated(judge, facts, passed, environ)
-            if invalid is not None:
-                return self._refuse(invalid, facts, environ, start_response)
-            if content is not None:
-                length = str(len(content))
-                facts = replace(facts, length=length)
-                environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(content), length
+            told_of = self._validated(judge, facts, passed, environ)
+            if isinstance(told_of, Deny):
+                return self._refuse(told_of, facts, environ, start_response)
+            facts = told_of
         self._introduce(environ, facts, passed, origin.port, judge.compiled)
         abort = environ.pop("sealgate.abort", None)
         if not client.watched:
@@ -136,32 +133,37 @@ class Guard:
         watched = _Watched(abort, partial(self._cut_off, facts, environ))
         return self._watch(watched, facts, environ, start_response)
 
-    def _validated(
-        self, judge: Judge, facts: Facts, passed: Passed, environ: Environ
-    ) -> tuple[Deny | None, bytes | None]:
-        """By the API's description: why not, and the body, if it was read."""
+    def _validated(self, judge: Judge, facts: Facts, passed: Passed, environ: Environ) -> Facts | Deny:
+        """By the API's description. The app gets the body that was judged, and nothing else."""
         assert judge.validation is not None  # noqa: S101 - asked for
         stream, length, limit = environ["wsgi.input"], facts.length, judge.compiled.body_limit
         checked = judge.validation(facts.method, passed.path, passed.query, length, _Fields(environ))
-        content = None
-        if checked is not None and not isinstance(checked, Deny):
-            if length or environ.get("wsgi.input_terminated"):
-                content = taken_in(stream, int(length) if length else limit + 1)
-            else:
-                content = b""
-            if len(content) > limit:
-                return BODY_TOO_LARGE, None
-            if length and len(content) < int(length):
-                return BODY_CUT, None
-            denied = checked.body(content) or self._refused(facts.client)  # it may have taken its time
-        else:
+        content: bytes | None = None
+        denied: Deny | None = None
+        if isinstance(checked, Deny):
             denied = checked
-        if denied is not None and denied.problem.slug in VALIDATED and not judge.validation.enforced:
+        elif isinstance(checked, bytes):
+            content = checked
+        elif checked is not None:
+            there = length or environ.get("wsgi.input_terminated")
+            content = taken_in(stream, int(length) if length else limit + 1) if there else b""
+            if len(content) > limit:
+                return BODY_TOO_LARGE
+            if length and len(content) < int(length):
+                return BODY_CUT
+            denied = checked.body(content) or self._refused(facts.client)  # it may have taken its time
+        if denied is not None:
+            if judge.validation.enforced or denied.problem.slug not in VALIDATED:
+                if content is None:
+                    discard(stream, length, limit=limit)
+                return denied
             self._note(denied, facts, environ, enforced=False)
-            return None, content
-        if denied is not None and content is None:
-            discard(stream, length, limit=limit)
-        return denied, content
+        if content is not None:
+            environ["wsgi.input"] = io.BytesIO(content)
+            if content:
+                facts = replace(facts, length=str(len(content)))
+                environ["CONTENT_LENGTH"] = facts.length
+        return facts
 
     def _introduce(
         self, environ: Environ, facts: Facts, passed: Passed, port: int, compiled: Compiled

@@ -15,7 +15,7 @@ from sealgate.guard.sources import EnvoySource
 from sealgate.policy.model import Policy
 from sealgate.policy.openapi.document import read
 from sealgate.policy.openapi.operations import operations_of
-from tests.guard.exchange import PROOF, Log, call_wsgi, environ, reply_of, scope
+from tests.guard.exchange import PROOF, Log, call_asgi, call_wsgi, environ, reply_of, scope
 
 OPERATIONS = operations_of(read(Path(__file__).parents[3] / "examples" / "orders.openapi.yaml"))
 GOOD = json.dumps({"customer": "Ada", "lines": [{"sku": "a", "quantity": 1, "price_cents": 0}]}).encode()
@@ -129,3 +129,22 @@ def test_a_compiled_document_that_is_not_whole_is_refused() -> None:
     for wrong in ('"operations"', '"unknown"', '"definitions"'):
         with pytest.raises(Exception, match="compiled-policy-refused"):
             Compiled.from_json(text.replace(wrong, '"other"', 1))
+
+
+def test_what_nobody_judged_does_not_come() -> None:
+    """A GET has no body that means anything; one that comes all the same, without a length, is left out."""
+    by = Wsgi(site())
+    reply = call_wsgi(by.guard, environ("/orders", body=b'{"customer":5}', length=False))
+    assert (reply.status, by.bodies) == (200, [b""])
+    seen: list[bytes] = []
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        message = await receive()
+        seen.append(message["body"])
+        assert not message["more_body"]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    guard = asgi.Guard(app, site(), EnvoySource(PROOF), Log())
+    sent = call_asgi(guard, scope("/orders"), {"type": "http.request", "body": b"evil", "more_body": False})
+    assert (reply_of(sent).status, seen) == (200, [b""])

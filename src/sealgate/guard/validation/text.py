@@ -23,7 +23,8 @@ __all__ = ["DEEPEST", "Ambiguous", "parse"]
 DEEPEST = 64
 """Arrays and objects within each other."""
 
-_NO_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[^\[\]{}"]+', re.DOTALL)
+# A text without an end goes to the end, and no step is taken back: else each quote would look for one anew.
+_NO_BRACKET = re.compile(r'"(?:[^"\\]|\\.?)*+(?:"|\Z)|[^\[\]{}"]++', re.DOTALL)
 _PAIR = re.compile(r"\[\]|\{\}")
 _ALIKE = bytes.maketrans(b"123456789E{", b"000000000e[")
 _ODD_NUMBER = re.compile(r"(?:\A|[\s\[,:-])[0-9]+(?:(?<=[0-9]{19})|(?:\.[0-9]+)?[eE]\+?[0-9]{3})")

@@ -40,6 +40,8 @@ _METHOD = problem("method-not-allowed")
 _INVALID = problem("request-invalid")
 _MOST_ERRORS = 20
 _LONGEST = 200
+_ALL = 8 * 1024
+"""Bytes of a body of which all mistakes are told; of larger ones the first."""
 _BACKTRACKS = 100_000
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
@@ -53,7 +55,7 @@ class Checked:
     Attributes:
         operation: whose body it is.
         errors: of the rest of the request.
-        media: of the body; None: there is none that it may be.
+        kind: of the body, as its operation calls it; empty: none that it may be.
     """
 
     operation: _Operation
@@ -93,8 +95,10 @@ class Validation:
 
     def __call__(
         self, method: str, path: str, query: str, length: str, fields: Fields
-    ) -> Checked | Deny | None:
-        """Judge what is known before the body; None: all is right, and there is none.
+    ) -> Checked | Deny | bytes | None:
+        """Judge what is known before the body.
+
+        Bytes: all is right, and they are the body, whatever else may come. None: it is not judged.
 
         Args:
             method: as received.
@@ -181,15 +185,15 @@ class _Operation:
 
     def head(
         self, method: str, values: Mapping[str, str], query: str, length: str, fields: Fields
-    ) -> Checked | Deny | None:
+    ) -> Checked | Deny | bytes:
         errors = self._parameters_of(values, query, fields) if self._parameters else []
         if length == "0" or (not length and method in _BODILESS):
             # An empty file is a file, if it is called one.
             named = self._body and (self._kind(fields("content-type")) if fields("content-type") else None)
-            return self.body(b"", named or "", errors)
+            return self.body(b"", named or "", errors) or b""
         if not self._body:
             if length:
-                return _invalid([*errors, {"in": "body", "detail": "none is expected"}])
+                return _refused([*errors, {"in": "body", "detail": "none is expected"}])
             return Checked(self, errors, "")
         kind = self._kind(fields("content-type"))
         if kind is None and length:
@@ -223,7 +227,7 @@ class _Operation:
                 value = parse(content)
                 if not errors and validator.is_valid(value):
                     return None
-                errors = [*errors, *_told(validator, value)]
+                errors = [*errors, *_told(validator, value, all_=len(content) <= _ALL)]
             elif said["kind"] == "form":
                 errors = [*errors, *_form(said, validator, content)]
             elif said["kind"] == "text":
@@ -291,10 +295,23 @@ def _parameter(said: Mapping[str, Json], validator: Json, value: Json) -> list[E
     ]
 
 
-def _told(validator: Json, value: Json, place: str | None = "body") -> list[Error]:
+def _found(validator: Json, value: Json, *, all_: bool) -> Iterable[Json]:
+    """The library finds all mistakes before it tells the first: of a million, too. So of large values one."""
+    if all_:
+        yield from validator.iter_errors(value)
+        return
+    import jsonschema_rs
+
+    try:
+        validator.validate(value)
+    except jsonschema_rs.ValidationError as error:
+        yield error
+
+
+def _told(validator: Json, value: Json, place: str | None = "body", *, all_: bool = True) -> list[Error]:
     """What is wrong, without a word of the value's own."""
     errors: list[Error] = []
-    for error in validator.iter_errors(value):
+    for error in _found(validator, value, all_=all_):
         pointer = "".join(
             "/" + str(token).replace("~", "~0").replace("/", "~1") for token in error.instance_path
         )
@@ -343,7 +360,7 @@ def _form(said: Mapping[str, Json], validator: Json, content: bytes) -> list[Err
     }
     if any(validator.is_valid(one) for one in (typed, made)):
         return []
-    return _told(validator, typed)
+    return _told(validator, typed, all_=len(content) <= _ALL)
 
 
 def _is_utf8(parameters: list[str]) -> bool:
@@ -353,7 +370,9 @@ def _is_utf8(parameters: list[str]) -> bool:
 
 
 def _invalid(errors: list[Error]) -> Deny | None:
-    if not errors:
-        return None
+    return _refused(errors) if errors else None
+
+
+def _refused(errors: list[Error]) -> Deny:
     kept = errors[:_MOST_ERRORS]
     return Deny(_INVALID, "request-invalid", (), (("errors", json.loads(json.dumps(kept))),))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from sealgate.policy.openapi import Json
 from sealgate.policy.openapi.mistakes import Unusable, pointer
@@ -96,7 +96,7 @@ class _Reading:
             servers = operation.get("servers", item.get("servers", self._document.get("servers", [])))
             for base in self._bases(servers, at):
                 yield {
-                    "path": base + path,
+                    "path": unquote(base + path),  # as requests are judged: decoded once
                     "method": method.upper(),
                     "parameters": parameters,
                     "body": body,
