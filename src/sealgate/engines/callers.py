@@ -13,7 +13,12 @@ __all__ = ["access", "rates", "tokens", "validation"]
 _ENGINE, _GUARD = Enforcer.ENGINE, Enforcer.GUARD
 
 
-def access(policy: Policy) -> Iterator[Capability | Refusal]:
+def _alone(policy: Policy, asked: bool) -> bool:  # noqa: FBT001 - of the callers' own
+    """Is there another backend, and no guard that the server asks before it? ``asked``: it can."""
+    return bool(policy.site.upstream) and not (asked and policy.asks_guard)
+
+
+def access(policy: Policy, *, asked: bool = False) -> Iterator[Capability | Refusal]:
     """Who may do what."""
     rules, default = policy.access.rules, policy.access_default
     others = {
@@ -21,8 +26,8 @@ def access(policy: Policy) -> Iterator[Capability | Refusal]:
         "authenticated": "whoever is not known gets 403 where no rule speaks",
         "deny": "nobody may do what no rule speaks of: 403",
     }[default]
-    by = _ENGINE if policy.site.upstream else _GUARD
-    if policy.site.upstream and policy.judges_access:
+    by = _ENGINE if _alone(policy, asked) else _GUARD
+    if policy.judges_access and _alone(policy, asked):
         key = "access.rules" if rules else "access.default"
         reason = "there is no guard before an upstream that could judge who may do what"
         way_out = 'site.app, clients.mode = "required", or access.default = "none" without rules'
@@ -39,14 +44,14 @@ def access(policy: Policy) -> Iterator[Capability | Refusal]:
     yield Capability("access.rules", said if rules else "there is no rule", by, how)
 
 
-def rates(policy: Policy) -> Iterator[Capability | Refusal]:
+def rates(policy: Policy, *, asked: bool = False) -> Iterator[Capability | Refusal]:
     """How often somebody may call."""
     found = policy.limits.rates
-    if found and policy.site.upstream:
+    if found and _alone(policy, asked):
         reason = "there is no guard before an upstream that could count requests"
         yield Refusal("limits.rates", reason, "site.app, or no rates")
         return
-    by = _ENGINE if policy.site.upstream else _GUARD
+    by = _ENGINE if _alone(policy, asked) else _GUARD
     said = few(tuple(f"{one.rate} by {one.by}, {one.most} at once" for one in found))
     promise = f"at most {said}; more is 429" if found else "nobody counts how often somebody calls"
     yield Capability("limits.rates", promise, by, "one budget for all workers" if found else "no rate")
@@ -67,10 +72,10 @@ def rates(policy: Policy) -> Iterator[Capability | Refusal]:
     )
 
 
-def tokens(policy: Policy) -> Iterator[Capability | Refusal]:
+def tokens(policy: Policy, *, asked: bool = False) -> Iterator[Capability | Refusal]:
     """Whose tokens count."""
-    issuers, by = policy.tokens.issuers, _ENGINE if policy.site.upstream else _GUARD
-    if policy.tokens.api_keys and policy.site.upstream:
+    issuers, by = policy.tokens.issuers, _ENGINE if _alone(policy, asked) else _GUARD
+    if policy.tokens.api_keys and _alone(policy, asked):
         reason = "there is no guard before an upstream that could know API keys"
         yield Refusal("tokens.api_keys", reason, "site.app, or false")
     else:
@@ -82,7 +87,7 @@ def tokens(policy: Policy) -> Iterator[Capability | Refusal]:
             f"API keys are read from {where} alone" if policy.tokens.api_keys else "no field is read for keys"
         )
         yield Capability("tokens.api_key_header", said, by, "one field, one key")
-    if issuers and policy.site.upstream:
+    if issuers and _alone(policy, asked):
         reason = "there is no guard before an upstream that could verify tokens"
         yield Refusal("tokens.issuers", reason, "site.app, or no issuers")
         return

@@ -107,6 +107,11 @@ class RenderFacts:
         return self.backend != "upstream"
 
     @property
+    def asks_guard(self) -> bool:
+        """Is a guard asked for each request before another backend gets it?"""
+        return self.backend == "upstream" and self.policy.asks_guard
+
+    @property
     def hsts(self) -> str:
         """The value for names that are not loopback's, or for those where there are no others."""
         names = [name for name in self.policy.site.names if not is_loopback_host(name)]

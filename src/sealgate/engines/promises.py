@@ -313,10 +313,10 @@ def authorities(policy: Policy) -> Capability:
 def client_groups(policy: Policy) -> Capability:
     """Which groups of clients there are, for the app and for rules."""
     named = joined(tuple(policy.clients.groups))
-    told = policy.clients.groups and policy.clients.mode != "off" and policy.site.app
+    told = policy.clients.groups and policy.clients.mode != "off" and policy.worker_app
     if not told:
         return Capability("clients.groups", "clients are in no groups", _KEEPER, "none are asked for")
-    promise = f"the app is told who is in {named}"
+    promise = f"the {'app' if policy.site.app else 'backend'} is told who is in {named}"
     return Capability("clients.groups", promise, _GUARD, "by the verified certificate")
 
 

@@ -63,7 +63,7 @@ class Certificate:
             fingerprint and of its twin's (of our own, too: a store from a backup may not know it).
         vouchers: keys of which one must be known, or it does not count (:mod:`~sealgate.guard.vouching`);
             None: it counts without.
-        der: the certificate, where there are vouchers: whoever looks for lists is shown it.
+        der: the certificate: whoever looks for lists is shown it, and other backends (RFC 9440).
     """
 
     subject: str
@@ -171,7 +171,7 @@ def _facts(certificate: x509.Certificate, der: bytes, known: Known) -> Certifica
         issuer_keys=known.issuer_keys,
         refused_by=tuple(_refused_by(certificate, der, known)),
         vouchers=known.vouchers,
-        der=der if known.vouchers is not None else b"",
+        der=der,
     )
 
 

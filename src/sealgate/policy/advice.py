@@ -129,7 +129,7 @@ def _clients(policy: Policy) -> Iterator[Advice]:
     clients = policy.clients
     if clients.mode == "off" and "authorities" in clients.model_fields_set:
         yield Advice("clients.authorities", "has no effect while clients.mode is off", 'mode = "required"')
-    if clients.groups and (clients.mode == "off" or not policy.site.app):
+    if clients.groups and (clients.mode == "off" or not policy.worker_app):
         why = "while clients.mode is off" if clients.mode == "off" else "for an upstream, which is not told"
         yield Advice("clients.groups", f"has no effect {why}", "take it out, or name the app in site.app")
     if clients.mode != "off" and not any(authority.file for authority in clients.authorities):

@@ -17,6 +17,7 @@ __all__ = [
     "PATH",
     "PREFIX",
     "PROOF",
+    "SERVICE",
     "VERIFIED",
     "api_key_key",
     "blocked_key",
@@ -48,6 +49,10 @@ Set on every request, so that a worker that still asks for it while a reload tur
 
 CERTIFICATE = "sealgate-certificate"
 """The client's certificate, PEM; percent-encoded as a whole, or the base64 of the PEM. Empty: none."""
+
+
+SERVICE = "sealgate.runtime.vouching:app"
+"""What workers run where a guard is asked before another backend."""
 
 
 def revocation_key(issuer_key: bytes, serial: int) -> bytes:

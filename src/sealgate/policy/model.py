@@ -16,6 +16,7 @@ from sealgate.policy.access import Access
 from sealgate.policy.acme import Acme
 from sealgate.policy.base import Model
 from sealgate.policy.groups import Groups, Member
+from sealgate.policy.identity import SERVICE
 from sealgate.policy.monitor import Monitor
 from sealgate.policy.network import Admitted, Decided, admitted, decided
 from sealgate.policy.rates import Rate, RateStore
@@ -327,6 +328,17 @@ class Policy(Model):
         return self.clients.mode != "off" and all(
             one.own or (one.listed and not one.grace) for one in self.clients.authorities
         )
+
+    @property
+    def asks_guard(self) -> bool:
+        """Is a guard asked for each request before another backend? Where something needs one."""
+        needed = self.clients.mode != "off" or self.tokens.asked or self.judges_access or self.limits.rates
+        return bool(self.site.upstream and needed) and self.site.engine == "envoy"
+
+    @property
+    def worker_app(self) -> str:
+        """What workers run: the app, or what answers for the guard that is asked; empty: there are none."""
+        return SERVICE if self.asks_guard else self.site.app
 
     @property
     def authenticates(self) -> bool:

@@ -232,7 +232,7 @@ def _authorities(policy: Policy) -> Iterator[Finding]:
 
 def _lists_need_a_guard(policy: Policy) -> Iterator[Finding]:
     """An engine judges by everyone's lists, without grace, or by none; the guard, which can, needs an app."""
-    if not policy.site.upstream or policy.engine_lists:
+    if not policy.site.upstream or policy.asks_guard or policy.engine_lists:
         return
     if not (policy.client_lists or policy.fetched_lists or policy.own_list):
         return

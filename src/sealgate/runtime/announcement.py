@@ -25,7 +25,8 @@ def ready_line(site: Site, engine: str, workers: int, missing: tuple[str, ...]) 
     """
     facts = [site.policy.public_url, engine]
     if workers:
-        facts.append(f"{workers} {site.backend} worker{'s' if workers > 1 else ''}")
+        kind = "guard" if site.policy.asks_guard else site.backend
+        facts.append(f"{workers} {kind} worker{'s' if workers > 1 else ''}")
     first = min(one.not_after for one in site.certificate.both)
     facts.append(f"certificate until {first:%Y-%m-%d}")
     facts += [f"not separated: {text.partition(':')[0]}" for text in missing]

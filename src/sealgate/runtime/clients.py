@@ -133,7 +133,7 @@ class Clients:
         return {
             "asked": True,
             "listeners": [str(one) for one in site.policy.listen.https],
-            "open_connections": bool(site.policy.site.app),
+            "open_connections": bool(site.policy.worker_app),
             "seconds": round(time.monotonic() - began, 3),
         }
 
@@ -153,7 +153,7 @@ class Clients:
     def _opened(self, site: Site, made: _Canaries) -> dict[Endpoint, Kept]:
         """With the one that is revoked, while it still counts; none where no guard of ours stands behind."""
         policy, opened = site.policy, dict[Endpoint, Kept]()
-        if not policy.site.app:
+        if not policy.worker_app:
             return opened
         for endpoint in policy.listen.https:
             # What cannot be had now is seen to be wrong by the looks that follow.

@@ -160,9 +160,11 @@ class Keeper:
                 standing.publication.compile(loaded, standing.publication.guard, shared=True)
             if standing.runs_inside:
                 site = replace(site, backend=await standing.tried(standing.spec(policy)))
-            elif policy.site.app:
+            elif policy.worker_app:
                 await self._pool.fill(standing.spec(policy), policy.site.workers)
-                site = replace(site, backend=self._pool.running[0].interface)
+                site = replace(
+                    site, backend=self._pool.running[0].interface if policy.site.app else "upstream"
+                )
             standing.serving = site
             program = standing.program = await checking
         finally:

@@ -111,9 +111,10 @@ class Reloading:
                 standing.separation = standing.separate(site)
                 if standing.runs_inside:
                     site = replace(site, backend=await standing.tried(standing.spec(loaded.policy, draft)))
-                elif loaded.policy.site.app:
+                elif loaded.policy.worker_app:
                     first = await launch(standing.spec(loaded.policy, draft))
-                    site = replace(site, backend=first.interface)
+                    if loaded.policy.site.app:
+                        site = replace(site, backend=first.interface)
                 site = replace(
                     site,
                     certificate=await asyncio.to_thread(publication.materials, loaded),

@@ -107,7 +107,7 @@ class Lookout:
             assert kind is not None  # noqa: S101 - started
             running = driver is not None and driver.running
             serving = sum(not worker.draining for worker in standing.running())
-            wanted = site.policy.site.workers if site.policy.site.app and not standing.runs_inside else 0
+            wanted = site.policy.site.workers if site.policy.worker_app and not standing.runs_inside else 0
             snapshot = await asyncio.to_thread(partial(self._gathered, site, running=running))
             counted = await counters(driver, self._sums, standing.counted(), running=running)
             version = standing.program.version if standing.program else ""

@@ -133,7 +133,7 @@ class Standing:
 
     def separate(self, site: Site) -> Separation:
         """Who may read what, for a site."""
-        workers, inside = bool(site.policy.site.app), self.runs_inside
+        workers, inside = bool(site.policy.worker_app), self.runs_inside
         return plan(self.root, site.secrets(), site.loaded.path, workers=workers, inside=inside)
 
     def facts(self, site: Site) -> RenderFacts:
@@ -161,7 +161,7 @@ class Standing:
         """A worker of the policy's app, judged by this guard's policy."""
         assert self.separation is not None  # noqa: S101 - planned before any worker
         return Launch(
-            policy.site.app,
+            policy.worker_app,
             self.options.folder,
             guard or self.publication.guard,
             policy.site.threads,

@@ -7,6 +7,7 @@ guard, so Envoy judges what the guard would.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from sealgate.engines import callers, promises
 from sealgate.engines.contract import ALWAYS, Capability, Enforcer, Refusal
@@ -32,9 +33,9 @@ def capabilities(policy: Policy) -> tuple[Capability | Refusal, ...]:
         _network,
         _limits,
         _timeouts,
-        callers.access,
-        callers.tokens,
-        callers.rates,
+        partial(callers.access, asked=True),
+        partial(callers.tokens, asked=True),
+        partial(callers.rates, asked=True),
         callers.validation,
         promises.monitor,
         _refusals,
@@ -50,6 +51,13 @@ def _site(policy: Policy) -> Iterator[Capability]:
     yield promises.url(policy)
     if policy.site.upstream:
         yield promises.upstream(policy, "the one cluster there is")
+        if policy.asks_guard:
+            yield Capability(
+                "site.upstream",
+                "it gets only what the guard lets through, with Client-Cert and Sealgate-Client",
+                Enforcer.GUARD,
+                "asked for each request (ext_authz); 503 where it cannot be asked",
+            )
     else:
         yield from promises.app_workers(policy)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from sealgate.engines.facts import RenderFacts
+from sealgate.engines.servers.envoy.asking import GUARD
 from sealgate.engines.servers.envoy.facts import FOLDER, Json, typed
 from sealgate.policy.model import is_address
 
@@ -19,14 +20,15 @@ _WINDOW = 256 * 1024
 
 def clusters(facts: RenderFacts) -> list[Json]:
     """One cluster for requests, and one over HTTP/1.1 for WebSocket upgrades where h2c is used."""
-    if facts.backend == "upstream":
-        return [_upstream(facts)]
     h2: Json = {
         "max_concurrent_streams": 1024,
         "initial_stream_window_size": _WINDOW,
         # All streams share it, so it must never run out: answers that nobody reads would stop the others.
         "initial_connection_window_size": 2**31 - 1,
     }
+    if facts.backend == "upstream":
+        guard = [_workers(GUARD, {"http2_protocol_options": h2})] if facts.asks_guard else []
+        return [_upstream(facts), *guard]
     found = [_workers(APP, {"http2_protocol_options": h2})]
     if facts.backend == "asgi":
         found.append(_workers(APP_UPGRADES, {"http_protocol_options": {}}))
@@ -65,7 +67,8 @@ def _workers(name: str, protocol: Json) -> Json:
 
 def endpoints(facts: RenderFacts) -> dict[str, Json]:
     """The EDS files. A draining worker keeps what it has and gets nothing new."""
-    names = {"wsgi": [APP], "asgi": [APP, APP_UPGRADES], "upstream": []}[facts.backend]
+    asked = [GUARD] if facts.asks_guard else []
+    names = {"wsgi": [APP], "asgi": [APP, APP_UPGRADES], "upstream": asked}[facts.backend]
     return {f"eds-{name}.json": _assignment(name, facts) for name in names}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from sealgate.engines.facts import RenderFacts
 from sealgate.engines.servers.envoy.access_log import access_log, exposed_filter
 from sealgate.engines.servers.envoy.addresses import address_filters
+from sealgate.engines.servers.envoy.asking import asking
 from sealgate.engines.servers.envoy.challenges import proving_chains
 from sealgate.engines.servers.envoy.facts import FOLDER, Json, seconds, typed
 from sealgate.engines.servers.envoy.published import list_filters, unranged
@@ -196,7 +197,7 @@ def _filters(facts: RenderFacts, *, tls: bool) -> list[Json]:
     found: list[Json] = [*first, {"name": BODY_SIZE, "typed_config": size}]
     if facts.backend == "wsgi":
         found.append(_whole_bodies(facts))
-    return [*found, last]
+    return [*found, *asking(facts), last]
 
 
 def _whole_bodies(facts: RenderFacts) -> Json:

@@ -8,6 +8,7 @@ from sealgate.engines.challenges import PATH
 from sealgate.engines.facts import RenderFacts
 from sealgate.engines.published import FOLDER, UNKNOWN
 from sealgate.engines.servers.envoy.addresses import refused_by_address
+from sealgate.engines.servers.envoy.asking import UNASKED
 from sealgate.engines.servers.envoy.facts import Json
 from sealgate.engines.servers.envoy.hosts import LOOPBACK
 from sealgate.engines.servers.envoy.routes import field, header_is, shows
@@ -34,6 +35,7 @@ _SECURE = {
 }
 # 404 is for what is no path at all; below the path of challenges it has a word of its own.
 _PLAIN = {**_SECURE, 403: "plain-http-refused", 405: "method-not-allowed"}
+_DENIED: Json = {"response_flag_filter": {"flags": ["UAEX"]}}
 _CHALLENGE = re.escape(PATH) + ".*"
 
 
@@ -52,6 +54,10 @@ def local_replies(facts: RenderFacts, *, tls: bool) -> Json:
             asked = {"header_filter": {"header": header_is(":path", _CHALLENGE)}}
             mappers.append(_mapper(404, "challenge-unknown", fields, condition, asked))
             mappers += _lists(facts, fields, condition)
+        if tls and facts.asks_guard:
+            mappers.append(_mapper(UNASKED, "app-unavailable", fields, condition))
+            # The guard's own words go to the caller as they are.
+            mappers.append({"filter": _both(condition, _DENIED), "headers_to_add": fields})
         if facts.policy.judges_addresses(tls=tls):
             mappers.append(_mapper(403, "address-refused", fields, condition, refused_by_address()))
         for name in () if tls else facts.policy.credential_fields:
@@ -85,6 +91,10 @@ def _hsts(facts: RenderFacts) -> list[Json]:
 def _status(operation: str, value: int) -> Json:
     comparison = {"op": operation, "value": {"default_value": value, "runtime_key": "sealgate.unset"}}
     return {"status_code_filter": {"comparison": comparison}}
+
+
+def _both(*conditions: object) -> Json:
+    return {"and_filter": {"filters": list(conditions)}}
 
 
 def _not_status(value: int) -> Json:
