@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -10,12 +11,14 @@ from base64 import b64decode, urlsafe_b64decode
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.contract.certificates import Shown, make
 from tests.contract.sites import GROUPS
+from tests.contract.test_own_clients import Kept, added, client
 from tests.contract.test_tokens import bearer, now, published
 from tests.guard.tokens.issuing import AUDIENCE, ISSUER, jwk, token
 from tests.live.backend import Backend, backend
@@ -120,9 +123,7 @@ def test_the_guard_before_another_backend(pair: Pair) -> None:
         assert said["groups"] == ["ops"]
         assert said["certificate"]["fingerprint"] == ops.fingerprint
         (text,) = [value for name, value in fields_ if name == "client-cert"]
-        assert text.startswith(":") and text.endswith(":")
-        import hashlib
-
+        assert (text[0], text[-1]) == (":", ":")
         assert hashlib.sha256(b64decode(text[1:-1])).hexdigest() == ops.fingerprint
         said, _ = pair.told("/x", bearer(good), alpn=alpn)
         assert said["token"]["subject"] == "ann"
@@ -140,6 +141,30 @@ def test_the_guard_before_another_backend(pair: Pair) -> None:
     said, _ = pair.told("/free/x", method="POST", body=body)
     assert pair.other.seen[-1]["size"] == len(body)
     assert pair.ask("/ops/x", shown=ops).one("ratelimit").startswith('"client";r=')
+
+
+def test_who_was_revoked_gets_nothing_more(pair: Pair) -> None:
+    """In new handshakes, and with the next request of a connection that was open."""
+    site: Any = SimpleNamespace(served=pair.served, alpns=("http/1.1", "h2"))
+    ann = added(site, "ann")
+    assert pair.ask("/x", shown=ann).status == 200
+    with ExitStack() as stack:
+        opened = [Kept(stack, site, ann, alpn) for alpn in site.alpns]
+        for one in opened:
+            answer = one.ask()
+            assert answer is not None
+            assert answer.status == 200
+        done = client(site, "revoke", "ann", "--json")
+        assert done.status == 0, done.err
+        assert json.loads(done.out)["doors"]["open_connections"] is True
+        before = len(pair.other.seen)
+        for one in opened:
+            answer = one.ask()
+            assert answer is None or answer.status == 403
+        assert pair.other.seen[before:] == []
+    pair.served.reload()
+    assert "sealgate: reloaded" in pair.served.err
+    assert pair.ask("/free/x").status == 200
 
 
 def test_a_guard_that_is_gone_lets_nobody_through(pair: Pair) -> None:

@@ -11,7 +11,10 @@ from sealgate.policy.load import loads
 from sealgate.policy.model import Policy
 from sealgate.policy.rules import RULES, name_matches
 
-UPSTREAM = 'site.upstream = "http://127.0.0.1:9000"\nclients.mode = "required"\nclients.authorities = '
+UPSTREAM = (
+    'site.upstream = "http://127.0.0.1:9000"\nsite.engine = "nginx"\n'
+    'clients.mode = "required"\nclients.authorities = '
+)
 ACME = 'certificate.source = "acme"\nsite.names = ["a.example"]\n'
 
 WRONG = {

@@ -149,7 +149,7 @@ def _clients(policy: Policy) -> Iterator[Advice]:
 def _upstream_only(policy: Policy) -> Iterator[Advice]:
     if not policy.site.upstream:
         return
-    for key in ("workers", "threads"):
+    for key in ("threads",) if policy.asks_guard else ("workers", "threads"):
         if key in policy.site.model_fields_set:
             yield Advice(f"site.{key}", "has no effect in front of an upstream", "take it out")
 

@@ -162,9 +162,7 @@ class Keeper:
                 site = replace(site, backend=await standing.tried(standing.spec(policy)))
             elif policy.worker_app:
                 await self._pool.fill(standing.spec(policy), policy.site.workers)
-                site = replace(
-                    site, backend=self._pool.running[0].interface if policy.site.app else "upstream"
-                )
+                site = replace(site, backend=standing.behind_engine(loaded, self._pool.running[0]))
             standing.serving = site
             program = standing.program = await checking
         finally:

@@ -282,7 +282,7 @@ class Publication:
     def _count(self, loaded: Loaded, revoked: int) -> None:
         """Are the lists that an engine would be given long ones?"""
         before, self.long = self.long, revoked > (_SHORT if self.long else LONG)
-        if self.long and not before and loaded.policy.site.app and loaded.policy.engine_lists:
+        if self.long and not before and loaded.policy.worker_app and loaded.policy.engine_lists:
             self._say(
                 f"{revoked} certificates of clients are on lists: the server is given none, for which every "
                 "handshake would pay; the guard refuses each request of theirs"

@@ -113,8 +113,7 @@ class Reloading:
                     site = replace(site, backend=await standing.tried(standing.spec(loaded.policy, draft)))
                 elif loaded.policy.worker_app:
                     first = await launch(standing.spec(loaded.policy, draft))
-                    if loaded.policy.site.app:
-                        site = replace(site, backend=first.interface)
+                    site = replace(site, backend=standing.behind_engine(loaded, first))
                 site = replace(
                     site,
                     certificate=await asyncio.to_thread(publication.materials, loaded),

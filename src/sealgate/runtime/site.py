@@ -75,7 +75,7 @@ class Site:
             certificate_folder=str(Path(self._inside(chain)).parent),
             trust="live/clients/trust.pem",
             trust_folder="live/clients",
-            lists="" if self.long_lists and self.policy.site.app else _lists(self.policy),
+            lists="" if self.long_lists and self.policy.worker_app else _lists(self.policy),
             system_trust=system_trust() if self.policy.site.upstream.startswith("https:") else "",
             concurrency=min(_cores(), 16),
             memory=max(_LEAST_MEMORY, memory_limit() // 2),

@@ -131,6 +131,11 @@ class Standing:
         """What stands behind the engine, as far as it is known before the app is loaded."""
         return self.serving.backend if self.serving and loaded.policy.site.app else "upstream"
 
+    @staticmethod
+    def behind_engine(loaded: Loaded, worker: Running) -> Backend:
+        """What stands there, of which this is a worker: an app, or a guard that is asked."""
+        return worker.interface if loaded.policy.site.app else "upstream"
+
     def separate(self, site: Site) -> Separation:
         """Who may read what, for a site."""
         workers, inside = bool(site.policy.worker_app), self.runs_inside

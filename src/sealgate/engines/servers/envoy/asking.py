@@ -1,9 +1,9 @@
 """A guard that is asked for each request before another backend gets it: ext_authz, over a worker's socket.
 
 What it is told (``policy/identity.py``) is set in fields of the request just before, and taken out just
-after; nothing that came from outside has such a name. What it says of the caller replaces what was there: fields of
-those names were taken out when the request came. A guard that cannot be asked is a status that nobody else
-uses, so that its answer can be told from the guard's own 503.
+after; nothing that came from outside has such a name. What it says of the caller replaces what was there:
+fields of those names were taken out when the request came. A guard that cannot be asked is a status that
+nobody else uses, so that its answer can be told from the guard's own 503.
 """
 
 from __future__ import annotations
