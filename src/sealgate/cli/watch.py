@@ -12,6 +12,7 @@ from sealgate.cli._output import note
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from sealgate.monitor.snapshot import Snapshot
     from sealgate.pki.state import State
@@ -30,8 +31,11 @@ def command(config: Path | None, state: Path | None, as_json: bool) -> None:  # 
     A changed policy counts within 20 seconds, or at once with SIGHUP; a bad one is an alert, and the one
     before it stays.
 
+    Apps under `sealgate.protect` judge by what this hands out: policy, revocations, keys. Without it they
+    answer 503.
+
     Reads the state directory and shakes hands with the listeners; of the state nothing is written but the
-    watcher's own notes.
+    watcher's own notes, and authorities and lists of clients that are taken over from the policy's files.
     """
     import asyncio
 
@@ -49,8 +53,11 @@ async def _watch(context: Context) -> None:
     from sealgate._system.notify import notify
     from sealgate.pki.state import State
     from sealgate.policy.load import load
+    from sealgate.runtime.alone import Alone
     from sealgate.runtime.confinement import confine_watcher
     from sealgate.runtime.following import Following
+    from sealgate.runtime.handing import Handing
+    from sealgate.runtime.key_sets import KeySets
     from sealgate.runtime.separation import plan
     from sealgate.runtime.watching import Watching
 
@@ -62,6 +69,9 @@ async def _watch(context: Context) -> None:
     folder = private_directory(state.path / "monitor")
     separation = plan(state.path, policy=path, workers=False)
     other = asyncio.Event()
+    handing = Handing(state, lambda: following.loaded, note)
+    alone = Alone(state, lambda: following.loaded, handing)
+    key_sets = KeySets(alone, partial(confine_watcher, separation), note)
     watching = Watching(
         folder,
         lambda: following.settings,
@@ -77,7 +87,14 @@ async def _watch(context: Context) -> None:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, asked.set)
     with FileLock(folder / "lock"):
-        tasks = [asyncio.create_task(watching.keep()), asyncio.create_task(_follow(following, asked, other))]
+        await asyncio.to_thread(key_sets.adopt, following.loaded)
+        kept = (
+            watching.keep(),
+            handing.keep(),
+            key_sets.keep(),
+            _follow(following, asked, other, key_sets.poke),
+        )
+        tasks = [asyncio.create_task(one) for one in kept]
         click.echo(f"sealgate: {_shown(following)}")
         notify("READY=1")
         await stop.wait()
@@ -96,7 +113,9 @@ def _looked(state: State, following: Following) -> Snapshot:
     return replace(found, drift=(*found.drift, *following.drift))
 
 
-async def _follow(following: Following, asked: asyncio.Event, other: asyncio.Event) -> None:
+async def _follow(
+    following: Following, asked: asyncio.Event, other: asyncio.Event, poke: Callable[[], None]
+) -> None:
     """Take a changed policy, at each look or when asked to (SIGHUP); until cancelled."""
     import asyncio
     import contextlib
@@ -110,6 +129,7 @@ async def _follow(following: Following, asked: asyncio.Event, other: asyncio.Eve
         if await asyncio.to_thread(partial(following.look, asked=forced)):
             note(f"the policy was changed: {_shown(following)}")
             other.set()
+            poke()
         elif following.drift and following.drift != before:
             note(f"{following.drift[0].fact}; {following.drift[0].remedy}")
 

@@ -5,33 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sealgate._system.ports import probe
-from sealgate.errors import SealgateError, UsageError
+from sealgate.errors import SealgateError
 from sealgate.monitor.gather import changed
 from sealgate.monitor.snapshot import Drift
 from sealgate.policy.load import Loaded
 from sealgate.policy.model import Endpoint
-from sealgate.runtime.watching import Settings, settings_of
+from sealgate.runtime.watching import settings_of
 
-__all__ = ["Following", "demanded"]
+__all__ = ["Following"]
 
 _KEPT = "the one before it is watched on"
-
-
-def demanded(loaded: Loaded) -> Settings:
-    """What a policy asks of a watcher that runs for nothing else.
-
-    Raises:
-        PolicyError: as :func:`settings_of`.
-        UsageError: ``usage-wrong``: nothing.
-    """
-    settings = settings_of(loaded)
-    if not settings.needed:
-        raise UsageError(
-            "usage-wrong",
-            "there is nothing to show and nobody to tell: monitor.listen, probes and alerts are empty",
-            "set one of them",
-        )
-    return settings
 
 
 class Following:
@@ -53,7 +36,7 @@ class Following:
         self._load = load
         self.loaded = load()
         self._key = self._file()
-        self.settings = demanded(self.loaded)
+        self.settings = settings_of(self.loaded)
         self.drift: tuple[Drift, ...] = ()
         _open(self.loaded, set())
 
@@ -69,7 +52,7 @@ class Following:
         self._key = key
         try:
             loaded = self._load()
-            settings = demanded(loaded)
+            settings = settings_of(loaded)
             _open(loaded, {place for place in (self.settings.page, self.settings.probes) if place})
         except (SealgateError, OSError) as error:
             fact = error.fact if isinstance(error, SealgateError) else str(error)

@@ -21,19 +21,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from sealgate._system.fetch import Failed, Fetched, Tag, Unchanged, Why
 from sealgate._system.files import private_directory, write_atomic
 from sealgate.errors import CertificateError
 from sealgate.guard.tokens.keysets import KeySetError, keys_of, read_key_set
+from sealgate.pki.state import State
 from sealgate.policy.load import Loaded
+from sealgate.policy.model import Policy
 from sealgate.policy.quoting import printable
 from sealgate.policy.tokens import Issuer, is_https
 from sealgate.runtime.fetching import fetched_apart
 from sealgate.runtime.issued import roots_of
-from sealgate.runtime.standing import Standing
+from sealgate.runtime.questions import Questions
 
 __all__ = ["KeySets", "metadata_addresses", "next_look"]
 
@@ -130,6 +132,45 @@ def metadata_addresses(issuer: str) -> tuple[str, ...]:
         issuer.rstrip("/") + "/.well-known/openid-configuration",
         f"https://{parts.netloc}/.well-known/oauth-authorization-server{path}",
     )
+
+
+class _Publication(Protocol):
+    def key_sets(self, sets: dict[str, Jwks], /) -> None:
+        """Tokens count by these from now on."""
+
+
+class _Site(Protocol):
+    @property
+    def loaded(self) -> Loaded:
+        """In force."""
+
+    @property
+    def policy(self) -> Policy:
+        """In force."""
+
+
+class Standing(Protocol):
+    """What stands (``standing.py``), or what is handed out (``alone.py``)."""
+
+    @property
+    def state(self) -> State:
+        """Where sets are kept."""
+
+    @property
+    def publication(self) -> _Publication:
+        """Who tells guards."""
+
+    @property
+    def site(self) -> _Site:
+        """What is served."""
+
+    @property
+    def changing(self) -> asyncio.Lock:
+        """Held by whoever changes any of this."""
+
+    @property
+    def questions(self) -> Questions:
+        """Of guards."""
 
 
 class KeySets:

@@ -15,9 +15,10 @@ from sealgate.guard.rates import Budget, Store, Unavailable
 
 if TYPE_CHECKING:
     from sealgate.guard.asking import Asked
+    from sealgate.guard.tokens.verifier import Documents
     from sealgate.runtime.redis_store import RedisStore
 
-__all__ = ["means_of"]
+__all__ = ["means_by", "means_of"]
 
 
 class _Shared:
@@ -44,12 +45,22 @@ def means_of(issued: int, rates: int, asked: Asked | None = None) -> Means:
         rates: descriptor of the budgets of callers; stays open.
         asked: who can find out by which keys an issuer signs.
     """
-    reader = BoardReader(issued) if issued >= 0 else None
+    return means_by(BoardReader(issued) if issued >= 0 else None, rates, asked)
+
+
+def means_by(reader: Documents | None, rates: int, asked: Asked | None = None) -> Means:
+    """The same, of keys that are read otherwise.
+
+    Args:
+        reader: of the keys by which tokens count, and of a password.
+        rates: descriptor of the budgets of callers; stays open; -1: nobody counts.
+        asked: as there.
+    """
     store = _Shared(rates) if rates >= 0 else None
     return Means(reader, store, partial(_remote, reader, store), asked)
 
 
-def _remote(reader: BoardReader | None, store: Store | None, address: str, failure: str) -> RedisStore:
+def _remote(reader: Documents | None, store: Store | None, address: str, failure: str) -> RedisStore:
     """A server that counts for several machines."""
     from sealgate.runtime.redis_store import RedisStore
 

@@ -48,7 +48,7 @@ from sealgate.runtime.described import described
 from sealgate.runtime.issued import Issued
 from sealgate.runtime.site import Site
 
-__all__ = ["LONG", "Publication"]
+__all__ = ["LONG", "Publication", "as_it_is", "told_authorities"]
 
 LONG = 10_000
 """Revoked clients on lists from which on an engine is given none where a guard stands behind it: it checks a
@@ -203,14 +203,14 @@ class Publication:
         names = [f"{one.name}.pem" for one in policy.clients.authorities if one.listed]
         ours = [state.live_clients / "trust.pem", *(state.live_client_lists / name for name in names)]
         theirs = [loaded.base / path for path in _files(policy)]
-        return (policy.clients, [_as_it_is(path) for path in (*theirs, *ours)])
+        return (policy.clients, [as_it_is(path) for path in (*theirs, *ours)])
 
     def _others(self, loaded: Loaded) -> bool:
         try:
             told = Compiled.from_json(self.guard.read_bytes()).authorities
         except (OSError, SealgateError):  # not published yet
             return False
-        return tuple(self._authorities(loaded)) != told
+        return tuple(told_authorities(self._state, loaded)) != told
 
     @property
     def lapses_in(self) -> float:
@@ -242,7 +242,7 @@ class Publication:
         # A million are not read every 15 seconds. Looked at before it is read: what is written in between is
         # read again the next time.
         counting = tuple(one.counts(now) for one in self._fetched)
-        store = _as_it_is(self._state.store)
+        store = as_it_is(self._state.store)
         said = (loaded.policy.own_list, store, self._in_force, lapsed, self._fetched, counting)
         if not adding and said == self._said:
             return
@@ -291,7 +291,7 @@ class Publication:
     def in_step(self) -> bool:
         """Is all that the store says in the table?"""
         said = self._said
-        return isinstance(said, tuple) and said[1] == _as_it_is(self._state.store)
+        return isinstance(said, tuple) and said[1] == as_it_is(self._state.store)
 
     def keep_step(self) -> None:
         """What was written into the store since it was in step stands in the table already: `shut`, `given`.
@@ -299,7 +299,7 @@ class Publication:
         A million would be read again for one who was revoked, and the next order would wait for that.
         """
         if isinstance(self._said, tuple):
-            self._said = (self._said[0], _as_it_is(self._state.store), *self._said[2:])
+            self._said = (self._said[0], as_it_is(self._state.store), *self._said[2:])
 
     def _tell(self, lapsed: frozenset[str]) -> None:
         """Whose clients are kept out since, and whose are not any more."""
@@ -373,7 +373,7 @@ class Publication:
         self.generation += 1
         rows = engine(loaded.policy.site.engine).capabilities(loaded.policy)
         guards = {r.key for r in rows if isinstance(r, Capability) and r.enforcer is Enforcer.GUARD}
-        authorities = tuple(self._authorities(loaded))
+        authorities = tuple(told_authorities(self._state, loaded))
         told = [one for authority in authorities for one in authority.issuers]
         # Connections may be older than a policy, and Envoy keeps them: who verified them must still count.
         former = [one for one in self._issuers if one not in told]
@@ -389,15 +389,21 @@ class Publication:
         text = compiled.to_json()
         write_atomic(path, text.encode(), 0o644 if shared else 0o600)
 
-    def _authorities(self, loaded: Loaded) -> Iterable[Authority]:
-        if loaded.policy.clients.mode == "off":
-            return
-        for one in client_authorities(self._state, loaded.policy, system_clock, base=loaded.base):
-            issuers = (base64.b64encode(anchor.public_bytes(Encoding.DER)).decode() for anchor in one.anchors)
-            said = one.authority
-            fetched = (said.url or said.crl) if said.fetched else ""
-            ocsp = said.ocsp == "fallback"
-            yield Authority(one.name, tuple(issuers), said.own, said.listed, fetched, ocsp)
+
+def told_authorities(state: State, loaded: Loaded) -> Iterable[Authority]:
+    """The authorities of clients, as the guard is told of them.
+
+    Raises:
+        CertificateError: their files are no good.
+    """
+    if loaded.policy.clients.mode == "off":
+        return
+    for one in client_authorities(state, loaded.policy, system_clock, base=loaded.base):
+        issuers = (base64.b64encode(anchor.public_bytes(Encoding.DER)).decode() for anchor in one.anchors)
+        said = one.authority
+        fetched = (said.url or said.crl) if said.fetched else ""
+        ocsp = said.ocsp == "fallback"
+        yield Authority(one.name, tuple(issuers), said.own, said.listed, fetched, ocsp)
 
 
 def _files(policy: Policy) -> Iterable[str]:
@@ -405,7 +411,7 @@ def _files(policy: Policy) -> Iterable[str]:
         yield from (one.file, one.crl) if one.listed else (one.file,) if one.file else ()
 
 
-def _as_it_is(path: Path) -> object:
+def as_it_is(path: Path) -> object:
     """Something that is another one after each change of the file; one that is not there is like no other."""
     try:
         seen = path.stat()

@@ -23,7 +23,7 @@ from sealgate.pki.vault import ensure_authorities, load_certificates
 from sealgate.policy.identity import membership_key, revocation_key
 from sealgate.policy.model import Policy
 
-__all__ = ["membership_keys", "revocation_keys", "write_list"]
+__all__ = ["membership_keys", "revocation_keys", "witnessed_keys", "write_list"]
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -94,6 +94,15 @@ def revocation_keys(state: State, clock: Clock) -> list[bytes]:
     with Store.open(state.store) as store:
         found = Register(store).revoked(key, clock())
         return [revocation_key(bytes.fromhex(key), int(serial, 16)) for serial, _, _ in found]
+
+
+def witnessed_keys(state: State) -> list[bytes]:
+    """The same of the newest list that is kept outside of the state directory: a store may be older."""
+    certificates = load_certificates(state)
+    if not certificates or (crl := state.witness.newest(certificates["clients"])) is None:
+        return []
+    key = bytes.fromhex(issuer_key_hash(certificates["clients"]))
+    return [revocation_key(key, one.serial_number) for one in crl]
 
 
 def membership_keys(state: State, clock: Clock) -> list[bytes]:

@@ -32,20 +32,13 @@ from sealgate.runtime.inside.budget import Budget, shared_memory
 from sealgate.runtime.inside.gunicorn.beside import Beside
 from sealgate.runtime.inside.gunicorn.plan import GUARDED, PLACES, Plan, settings
 from sealgate.runtime.inside.gunicorn.worker import Worker
+from sealgate.runtime.state_path import state_of
 
-__all__ = ["configured", "state_of"]
+__all__ = ["configured"]
 
 _YOURS = frozenset({"workers", "threads"})
 _DECIDED = "is decided by sealgate.toml"
 _INSTEAD = {"worker_class": "is Sealgate's (with --threads 1 it does what sync does)"}
-_ROOT_STATE = Path("/var/lib/sealgate")
-
-
-def state_of(base: Path, environ: Mapping[str, str], euid: int) -> Path:
-    """The state directory, found as the command line finds it."""
-    if named := environ.get("SEALGATE_STATE"):
-        return Path(named).absolute()
-    return _ROOT_STATE if euid == 0 else base / ".sealgate"
 
 
 def _loaded(environ: Mapping[str, str]) -> Loaded:
