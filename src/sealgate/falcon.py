@@ -8,6 +8,7 @@ it, or the app is wrapped in another one, put it first::
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 import inspect
@@ -17,10 +18,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from sealgate.guard.client import Client
+    from sealgate.guard.decision import Deny
+    from sealgate.guard.rates import Counting, Rate, Taken
 
 __all__ = ["Caller", "introduce", "requires"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_PACE = re.compile(r"([1-9][0-9]{0,6})/(s|min|h)", re.ASCII)
+_MOST = 1_000_000
 _SCOPE = re.compile(r"[!#-\[\]-~]{1,128}", re.ASCII)  # RFC 6749 §3.3
 
 
@@ -74,6 +79,8 @@ def requires(
     authority: str | tuple[str, ...] | list[str] = (),
     scope: str | tuple[str, ...] | list[str] = (),
     token: bool = False,
+    rate: str = "",
+    burst: int = 0,
 ) -> Callable[[_Decorated], _Decorated]:
     """For a responder, or all of a resource: whom it is for, beside the rules of the policy::
 
@@ -81,53 +88,112 @@ def requires(
             @sealgate.falcon.requires(scope="orders:write")
             def on_post(self, req, resp): ...
 
-    Who is not gets 401 or 403, as by a rule of ``[access]``. Where no guard stands in front (the app's own
-    tests, another server), nobody has anything.
+    Who is not gets 401 or 403, as by a rule of ``[access]``; who calls too often 429, as by ``[limits]``.
+    Where no guard stands in front (the app's own tests, another server), nobody has anything, and nobody can
+    say how often somebody called: 503.
 
     Args:
         group: in one of these groups of clients.
         authority: with a client certificate of one of these authorities.
         scope: with a token that has all of these scopes.
         token: with a token.
+        rate: how often each caller may, such as ``"10/min"``: a number, and s, min or h. Counted by the
+            caller's certificate, else his token, else his address; for each responder, or decorated class,
+            by itself. Refusals of the other conditions cost nothing.
+        burst: how often at once; 0: as the rate's number.
 
-    Nothing at all: whoever is known, by a certificate or a token.
+    Nothing at all: whoever is known, by a certificate or a token. A rate alone: whoever it is.
 
     Raises:
         TypeError: at import, where something is no text, or the decorated is no responder.
         ValueError: likewise, where it is no name that a policy can have.
     """
-    from sealgate.guard.access import Access, Need, Rule, judge
-    from sealgate.guard.client import Client
-    from sealgate.guard.problems import answer
-
-    falcon: Any = importlib.import_module("falcon")  # the app's own: no dependency of ours
     if not isinstance(token, bool):
         raise TypeError(f"token is True or False, not {token!r}")
-    need = Need(
+    asked = _Asked(
         groups=_texts("group", group, _NAME),
         authorities=_texts("authority", authority, _NAME),
         scopes=_texts("scope", scope, _SCOPE),
         token=token,
+        rate=_rate(rate, burst),
     )
-    rule = Rule("sealgate.falcon.requires", needs=(need,))
-    access, stranger = Access(challenge="Bearer"), Client("")
-
-    def check(req: Any, _resp: Any, _resource: Any, _params: Any) -> None:  # noqa: ANN401 - Falcon's
-        said = judge(rule, _caller(req) or stranger)
-        if not said.allowed:
-            refused = access.refusal(said)
-            made = answer(refused.problem, method=req.method, headers=refused.headers)
-            raise falcon.HTTPStatus(made.status, headers=dict(made.headers), text=made.body.decode())
-
-    async def check_async(req: Any, resp: Any, resource: Any, params: Any) -> None:  # noqa: ANN401 - Falcon's
-        check(req, resp, resource, params)
+    falcon: Any = importlib.import_module("falcon")  # the app's own: no dependency of ours
 
     def decorate(decorated: _Decorated) -> _Decorated:
-        hook = falcon.before(check_async if _is_asynchronous(decorated) else check)
-        made: _Decorated = hook(decorated)
+        asynchronous, name = _is_asynchronous(decorated), _name_of(decorated)
+
+        def sync_hook(req: Any, resp: Any, _resource: Any, _params: Any) -> None:  # noqa: ANN401 - Falcon's
+            asked.obey(req, resp, asked.count(req, asked.check(req), name))
+
+        async def async_hook(req: Any, resp: Any, _resource: Any, _params: Any) -> None:  # noqa: ANN401 - same
+            client = asked.check(req)
+            if asked.waits(req):  # another machine's word
+                asked.obey(req, resp, await asyncio.to_thread(asked.count, req, client, name))
+            else:
+                asked.obey(req, resp, asked.count(req, client, name))
+
+        made: _Decorated = falcon.before(async_hook if asynchronous else sync_hook)(decorated)
         return made
 
     return decorate
+
+
+class _Asked:
+    """What a responder asks of who calls it.
+
+    Args:
+        rate: how often; None: as they like.
+        further: of ``guard.access.Need``.
+    """
+
+    def __init__(self, *, rate: Rate | None, **further: Any) -> None:  # noqa: ANN401 - of several kinds
+        from sealgate.guard.access import Access, Need, Rule, judge
+        from sealgate.guard.client import Client
+        from sealgate.guard.problems import answer
+        from sealgate.guard.rates import UNCOUNTED
+
+        need = Need(**further)
+        # A rate alone asks nobody who he is.
+        self._rule = (
+            Rule("sealgate.falcon.requires", needs=(need,)) if rate is None or need != Need() else None
+        )
+        self._rate, self._uncounted = rate, UNCOUNTED
+        self._access, self._stranger = Access(challenge="Bearer"), Client("")
+        self._judge, self._answer = judge, answer
+
+    def check(self, req: Any) -> Client:  # noqa: ANN401 - Falcon's
+        """Who calls, who may."""
+        client = _caller(req) or self._stranger
+        if self._rule is not None and not (said := self._judge(self._rule, client)).allowed:
+            self._refuse(req, self._access.refusal(said))
+        return client
+
+    def waits(self, req: Any) -> bool:  # noqa: ANN401 - Falcon's
+        """Does it take another machine's word to count?"""
+        counting = _counting(req) if self._rate is not None else None
+        return counting is not None and counting.blocking
+
+    def count(self, req: Any, client: Client, name: str) -> Taken | None:  # noqa: ANN401 - Falcon's
+        """One more; None: nobody counts."""
+        if self._rate is None:
+            return None
+        counting = _counting(req)
+        return counting(client, name, self._rate) if counting is not None else self._uncounted
+
+    def obey(self, req: Any, resp: Any, taken: Taken | None) -> None:  # noqa: ANN401 - Falcon's
+        """Refuse who calls too often; tell others what is left."""
+        if taken is None:
+            return
+        if taken.deny is not None:
+            self._refuse(req, taken.deny)
+        if hasattr(resp, "append_header"):  # a WebSocket's handshake has none
+            for name, value in taken.headers:
+                resp.append_header(name, value)
+
+    def _refuse(self, req: Any, deny: Deny) -> None:  # noqa: ANN401 - Falcon's
+        falcon: Any = importlib.import_module("falcon")
+        made = self._answer(deny.problem, method=req.method, headers=deny.headers)
+        raise falcon.HTTPStatus(made.status, headers=dict(made.headers), text=made.body.decode())
 
 
 def _texts(name: str, value: object, kind: re.Pattern[str]) -> tuple[str, ...]:
@@ -138,6 +204,34 @@ def _texts(name: str, value: object, kind: re.Pattern[str]) -> tuple[str, ...]:
         if not kind.fullmatch(one):
             raise ValueError(f"{name} {one!r} is no name that a policy can have")
     return tuple(several)
+
+
+def _rate(text: object, burst: object) -> Rate | None:
+    """As ``limits.rates`` has it."""
+    from sealgate.guard.rates import Rate
+    from sealgate.policy.rates import PERIODS
+
+    if not isinstance(text, str):
+        raise TypeError(f"rate is a text such as '10/min', not {text!r}")
+    if not isinstance(burst, int) or isinstance(burst, bool):
+        raise TypeError(f"burst is a number, not {burst!r}")
+    if not text:
+        if burst:
+            raise ValueError("burst is there without a rate")
+        return None
+    found = _PACE.fullmatch(text)
+    if not found or not 0 <= burst <= _MOST or int(found[1]) > _MOST:
+        raise ValueError(
+            f"rate {text!r}, burst {burst!r}: say such as '10/min': up to a million, and s, min or h"
+        )
+    count = int(found[1])
+    return Rate("client", count, PERIODS[found[2]], burst or count)
+
+
+def _name_of(decorated: object) -> str:
+    """What a caller reads of his budget, and the log."""
+    name = str(getattr(decorated, "__qualname__", "")).rpartition("<locals>.")[2]
+    return re.sub(r"[^A-Za-z0-9_.]", "_", name)[:64]
 
 
 def _is_asynchronous(decorated: object) -> bool:
@@ -156,6 +250,14 @@ def _is_asynchronous(decorated: object) -> bool:
         # Falcon leaves these out (falcon.hooks.decorate_on_request): they would be open.
         raise TypeError(f"put sealgate.falcon.requires before {decorated.__name__}'s on_request itself")
     return any(map(inspect.iscoroutinefunction, responders.values()))
+
+
+def _counting(req: Any) -> Counting | None:  # noqa: ANN401 - Falcon's
+    found = (
+        req.scope.get("sealgate", {}) if hasattr(req, "scope") else {"rates": req.env.get("sealgate.rates")}
+    )
+    counting: Counting | None = found.get("rates")
+    return counting
 
 
 def _caller(req: Any) -> Client | None:  # noqa: ANN401 - Falcon's

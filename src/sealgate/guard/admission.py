@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sealgate.guard.tokens.showing import Showing
     from sealgate.guard.tokens.verifier import Documents
 
-__all__ = ["NOTHING", "Admission", "Admitted", "Means", "admission_of"]
+__all__ = ["NOTHING", "Admission", "Admitted", "Means", "admission_of", "store_of"]
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -124,7 +124,8 @@ def _denied(client: Client, deny: Deny, headers: Headers) -> Admitted:
     return Admitted(client, (), replace(deny, headers=(*deny.headers, *headers)) if headers else deny)
 
 
-def _store(compiled: Compiled, means: Means) -> Store:
+def store_of(compiled: Compiled, means: Means) -> Store:
+    """Who counts how often somebody calls."""
     if compiled.rate_store == "memory":
         return means.store or _Nothing()
     return means.shared(compiled.rate_store, compiled.rate_store_failure) if means.shared else _Nothing()
@@ -146,19 +147,20 @@ class _Nothing:
         raise Unavailable
 
 
-def admission_of(compiled: Compiled, means: Means = NOTHING) -> Admission | None:
+def admission_of(compiled: Compiled, means: Means = NOTHING, store: Store | None = None) -> Admission | None:
     """What a policy asks for; None: nothing.
 
     Args:
         compiled: the policy.
         means: by what it is judged.
+        store: of :func:`store_of`; None: another one.
     """
     plain = not compiled.rules and compiled.access_default == "none"
     tokens = bool(compiled.issuers or compiled.api_keys)
     if plain and not tokens and not compiled.rates:
         return None
     nothing = _Nothing()
-    limiter = Limiter(compiled.rates, _store(compiled, means)) if compiled.rates else None
+    limiter = Limiter(compiled.rates, store or store_of(compiled, means)) if compiled.rates else None
     challenge = f'Bearer realm="{compiled.public_host}"' if tokens else ""
     access = Access(compiled.rules, DEFAULT[compiled.access_default], challenge)
     if not tokens:

@@ -271,7 +271,7 @@ class Guard:
             "client": (caller[0].address, caller[1]),
             "server": (compiled.public_host, compiled.public_port),
             "scheme": "https" if scope["type"] == "http" else "wss",
-            "sealgate": {"client": caller[0]},
+            "sealgate": {"client": caller[0], "rates": self._judge.counting},
         }
 
     def _is_spoofable(self, name: bytes) -> bool:

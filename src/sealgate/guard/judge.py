@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from sealgate.guard.admission import NOTHING, Means, admission_of
+from sealgate.guard.admission import NOTHING, Means, admission_of, store_of
 from sealgate.guard.decision import (
     ADDRESS_REFUSED,
     BLOCKED,
@@ -20,6 +20,7 @@ from sealgate.guard.decision import (
     Facts,
     decide,
 )
+from sealgate.guard.rates import Counting
 from sealgate.policy.identity import stale_key
 
 if TYPE_CHECKING:
@@ -67,13 +68,16 @@ class Judge:
     Attributes:
         admission: what is asked of a request that was decided on; None: nothing.
         validation: what a request must be that may be made; None: anything.
+        counting: counts what the app itself asks for.
     """
 
-    __slots__ = ("_known", "_revoked", "_whence", "admission", "compiled", "validation")
+    __slots__ = ("_known", "_revoked", "_whence", "admission", "compiled", "counting", "validation")
 
     def __init__(self, compiled: Compiled, revoked: Revoked = (), means: Means = NOTHING) -> None:
         self.compiled, self._revoked = compiled, revoked
-        self.admission = admission_of(compiled, means)
+        store = store_of(compiled, means)
+        self.admission = admission_of(compiled, means, store)
+        self.counting = Counting(store)
         self.validation = _validation(compiled)
         self._known: dict[tuple[str, str], Passed] = {}
         self._whence: dict[str, bool] = {}

@@ -21,7 +21,18 @@ from sealgate.policy.problems import problem
 if TYPE_CHECKING:
     from sealgate.guard.client import Client
 
-__all__ = ["Budget", "Limiter", "Rate", "Store", "Taken", "Unavailable", "joined", "rate_of"]
+__all__ = [
+    "UNCOUNTED",
+    "Budget",
+    "Counting",
+    "Limiter",
+    "Rate",
+    "Store",
+    "Taken",
+    "Unavailable",
+    "joined",
+    "rate_of",
+]
 
 _LIMITED = problem("rate-limited")
 _UNAVAILABLE = Deny(problem("rates-unavailable"), "rates-unavailable")
@@ -111,6 +122,7 @@ class Taken(NamedTuple):
 
 
 _NOTHING = Taken(None, ())
+UNCOUNTED = Taken(_UNAVAILABLE, ())
 
 
 class _Named(NamedTuple):
@@ -216,6 +228,48 @@ class Limiter:
             return taken
         more = rates.taken(f"t{token.issuer}\0{token.subject}".encode("utf-8", "replace"), b"")
         return Taken(more.deny, joined(taken.headers, more.headers))
+
+
+class Counting:
+    """Rates that an app asks for by itself (:func:`sealgate.falcon.requires`).
+
+    Args:
+        store: who counts.
+    """
+
+    __slots__ = ("_known", "_store", "blocking")
+
+    def __init__(self, store: Store) -> None:
+        self._store, self.blocking = store, store.blocking
+        self._known: dict[tuple[str, Rate], _Some] = {}
+
+    def __call__(self, client: Client, name: str, rate: Rate) -> Taken:
+        """One more by this caller: by his certificate, else his token, else his address.
+
+        Args:
+            client: who.
+            name: of what he asks for; for each its own budget.
+            rate: how often; its `by` does not matter.
+        """
+        some = self._known.get((name, rate))  # of an app's own few
+        if some is None:
+            mark = f"app {name} {rate.requests}/{rate.period} {rate.burst}\0".encode()
+            policy = f'"{name}";q={rate.burst};w={-(-rate.depth // _SECOND)}'
+            budget = Budget(mark, rate.interval, rate.depth)
+            one = _Named("app", f"requires {name}", name, budget, policy)
+            some = self._known[name, rate] = _Some([one], self._store)
+        who, wider = _who(client)
+        # Of one caller a store expects the same budgets each time: here it is another one for each name.
+        return some.taken(f"{name}\0".encode() + who, f"{name}\0".encode() + wider if wider else b"")
+
+
+def _who(client: Client) -> tuple[bytes, bytes]:
+    certificate, token = client.certificate, client.token
+    if certificate is not None:
+        return f"c{certificate.authority}\0{certificate.subject}".encode("utf-8", "replace"), b""
+    if token is not None:
+        return f"t{token.issuer}\0{token.subject}".encode("utf-8", "replace"), b""
+    return _place(client.address)
 
 
 def joined(one: Headers, other: Headers) -> Headers:

@@ -178,6 +178,7 @@ class Guard:
         environ["HTTPS"] = "on"
         environ["wsgi.url_scheme"] = "https"
         environ["sealgate.client"] = facts.client
+        environ["sealgate.rates"] = self._judge.counting
 
     def _watch(
         self,
