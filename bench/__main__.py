@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -26,12 +26,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bench.chart import draw
+from bench.guard import InProcess, guard_targets, measure_guard
 from bench.machine import BenchError, survey
 from bench.mutual import Mutual, measure_mutual
-from bench.report import show
+from bench.report import show, show_guard
 from bench.rows import Row, all_rows
 from bench.run import Memory, Plan, Sample, measure_memory, missing, rounds, steps
 from bench.summary import mutual_target, summarise, targets
+from bench.validate import Validated, measure_validation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -49,14 +51,23 @@ def main(argv: list[str] | None = None) -> int:
     errors = Console(stderr=True)
     try:
         rows = _chosen(call.rows, quick=call.quick)
-        both = call.mutual or not (call.rows or call.quick)
-        return _bench(rows, _plan(call), Path(call.out), mutual=both)
+        everything = not (call.rows or call.quick)
+        further = Further(mutual=call.mutual or everything, guard=call.guard or everything)
+        return _bench(rows, _plan(call), Path(call.out), further)
     except BenchError as error:
         errors.print(f"bench: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 2 if isinstance(error, WrongCall) else 3
     except KeyboardInterrupt:
         errors.print("bench: stopped; nothing was written")
         return 3
+
+
+@dataclass(frozen=True, slots=True)
+class Further:
+    """What is measured beside the rows."""
+
+    mutual: bool
+    guard: bool
 
 
 class WrongCall(BenchError):
@@ -76,6 +87,11 @@ def _parser() -> argparse.ArgumentParser:
         "--mutual",
         action="store_true",
         help="client certificates, Envoy beside nginx: also where --rows or --quick leave rows out",
+    )
+    parser.add_argument(
+        "--guard",
+        action="store_true",
+        help="what the guard costs: also where --rows or --quick leave rows out",
     )
     parser.add_argument("--out", default=str(_RESULTS), help="folder for results; default bench/results")
     return parser
@@ -110,7 +126,7 @@ def _chosen(names: str | None, *, quick: bool) -> tuple[Row, ...]:
     return rows
 
 
-def _bench(rows: tuple[Row, ...], plan: Plan, out: Path, *, mutual: bool) -> int:
+def _bench(rows: tuple[Row, ...], plan: Plan, out: Path, further: Further) -> int:
     machine = survey()
     if plan.idle + 200 > machine.descriptors:
         limit = machine.descriptors
@@ -118,18 +134,30 @@ def _bench(rows: tuple[Row, ...], plan: Plan, out: Path, *, mutual: bool) -> int
     samples: list[Sample] = []
     memory: list[Memory] = []
     shaken: Mutual | None = None
-    with _progress(steps(rows, plan) + len(rows) * bool(plan.idle) + mutual * plan.rounds) as tell:
+    guard: InProcess | None = None
+    validated: Validated | None = None
+    count = steps(rows, plan) + len(rows) * bool(plan.idle) + further.mutual * plan.rounds + further.guard
+    with _progress(count) as tell:
         samples += rounds(rows, machine, plan, tell)
         for row in rows if plan.idle else ():
             tell(f"memory, {plan.idle:,} idle connections: {row.title}")
             memory.append(measure_memory(row, machine, plan))
-        if mutual:
+        if further.mutual:
             shaken = measure_mutual(plan.rounds, tell)
+        if further.guard:
+            tell("the guard in one process")
+            guard, validated = measure_guard(), measure_validation()
     titles = {row.id: f"{row.title} [{row.note}]" if row.note else row.title for row in rows}
     lines = summarise(samples, memory, titles)
-    results = (*targets(lines), mutual_target(shaken.ratios if shaken else ()))
+    results = (
+        *targets(lines),
+        mutual_target(shaken.ratios if shaken else ()),
+        *guard_targets(guard, validated),
+    )
     # A pipe has no width of its own; tables cut to 80 columns could not be read.
     console = Console() if sys.stdout.isatty() else Console(width=160)
+    if guard is not None:
+        show_guard(console, guard.app, guard.guard)
     show(console, lines, results, statistics.median(sample.disturbed for sample in samples))
     document: dict[str, object] = {
         "taken": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -140,6 +168,8 @@ def _bench(rows: tuple[Row, ...], plan: Plan, out: Path, *, mutual: bool) -> int
         "samples": [asdict(sample) for sample in samples],
         "memory": [asdict(item) for item in memory],
         "mutual": asdict(shaken) if shaken else None,
+        "guard": asdict(guard) if guard else None,
+        "validation": asdict(validated) if validated else None,
     }
     for path in _write(out, document, draw(lines, _caption(plan))):
         print(path)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from falcon.asgi import Request as AsyncRequest
     from falcon.asgi import Response as AsyncResponse
 
-__all__ = ["BODY", "hello_asgi", "hello_wsgi"]
+__all__ = ["BODY", "Hello", "hello_asgi", "hello_wsgi"]
 
 BODY = "hello\n"
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from bench.summary import BASE_HANDSHAKE, BASE_REQUEST
+from bench.summary import BASE_HANDSHAKE, BASE_REQUEST, spread
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
     from bench.summary import Line, Spread, Target
 
-__all__ = ["show"]
+__all__ = ["show", "show_guard", "show_targets"]
 
 _MICRO, _MILLI, _MEGA = 1e6, 1e3, 1e-6
 
@@ -25,11 +25,28 @@ def show(console: Console, lines: Sequence[Line], targets: Sequence[Target], dis
     """Two tables (cost, the rest), the targets, and how quiet the machine was."""
     console.print(_costs(lines))
     console.print(_rest(lines))
-    for target in targets:
-        console.print(_verdict(target))
+    show_targets(console, targets)
     if disturbed > 0.05:
         note = f"other programs took {disturbed:.0%} of the server's core: trust ratios more than times"
         console.print(Text(note, style="yellow"))
+
+
+def show_targets(console: Console, targets: Sequence[Target]) -> None:
+    """A line for each."""
+    for target in targets:
+        console.print(_verdict(target))
+
+
+def show_guard(console: Console, app: Sequence[float], guard: Mapping[str, Sequence[float]]) -> None:
+    """What guards add to an app's own call, by what they are asked for."""
+    table = Table(title="the guard in one process, CPU: median (least-greatest of the rounds)")
+    for head in ("", "µs added", "in calls of the app"):
+        table.add_column(head, justify="right" if head else "left")
+    table.add_row("Falcon's own call of the app", _scaled(spread(app), _MICRO, 1), "")
+    for name, added in guard.items():
+        ratios = [one / own for one, own in zip(added, app, strict=True)]
+        table.add_row(name, _scaled(spread(added), _MICRO, 1), _scaled(spread(ratios), 1, 2))
+    console.print(table)
 
 
 def _costs(lines: Sequence[Line]) -> Table:
