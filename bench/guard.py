@@ -35,7 +35,7 @@ from bench.apps import Hello, hello_wsgi
 from bench.issuer import AUDIENCE, ISSUER, SCOPE, Issuing
 from bench.machine import BenchError
 from bench.pki import make_credentials
-from bench.report import show_guard, show_targets
+from bench.report import show_guard, show_targets, show_today
 from bench.summary import Target, spread
 from bench.validate import Validated, measure_validation
 from sealgate._system.board import Board
@@ -48,7 +48,17 @@ from sealgate.pki.revocations import Revocations, Revoked
 from sealgate.policy.model import Policy
 from sealgate.runtime.means import means_of
 
-__all__ = ["DENIED", "FRESH", "WHOLE", "InProcess", "denied", "guard_targets", "main", "measure_guard"]
+__all__ = [
+    "DENIED",
+    "FRESH",
+    "LISTED",
+    "WHOLE",
+    "InProcess",
+    "denied",
+    "guard_targets",
+    "main",
+    "measure_guard",
+]
 
 DENIED = 100_000
 """Networks of the long list."""
@@ -60,6 +70,7 @@ _GUARD_AT_MOST = 3.0
 _LIST_AT_MOST = 1.1
 _VALIDATION_AT_MOST = 2.0
 _ROUNDS = 31
+_SERVED_ROUNDS = 5
 _CALLS = 300
 _STRANGERS = 20_000  # more than any memory of the guard holds
 _RULES = 100
@@ -298,23 +309,29 @@ def _requests(fields: Mapping[str, str], paths: Sequence[str], addresses: Sequen
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print; exit status 1 where a target is missed, 3 where something failed on the way."""
+    from bench.today import measure_today, today_targets
+
     parser = argparse.ArgumentParser(prog="bench.guard", description="What the guard costs.")
-    parser.add_argument("--rounds", type=int, default=_ROUNDS)
+    parser.add_argument("--rounds", type=int, default=_SERVED_ROUNDS, help="of servers under load")
+    parser.add_argument("--in-process", action="store_true", help="no servers")
     parser.add_argument("--json", type=Path, help="write everything there too")
     call = parser.parse_args(argv)
     try:
-        found, validated = measure_guard(call.rounds), measure_validation()
+        found, validated = measure_guard(), measure_validation()
+        served = None if call.in_process else measure_today(call.rounds, lambda _text: None)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 3
-    results = guard_targets(found, validated)
+    results = (*guard_targets(found, validated), *today_targets(served))
     console = Console() if sys.stdout.isatty() else Console(width=160)
     show_guard(console, found.app, found.guard)
+    if served is not None:
+        show_today(console, served)
     show_targets(console, results)
     if call.json:
-        call.json.write_text(
-            json.dumps({"guard": asdict(found), "validation": asdict(validated)}, indent=1) + "\n"
-        )
+        everything: dict[str, object] = {"guard": asdict(found), "validation": asdict(validated)}
+        everything["today"] = asdict(served) if served else None
+        call.json.write_text(json.dumps(everything, indent=1) + "\n")
     return 1 if any(target.met is False for target in results) else 0
 
 

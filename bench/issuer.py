@@ -10,11 +10,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-__all__ = ["AUDIENCE", "ISSUER", "SCOPE", "Issuing"]
+__all__ = ["AUDIENCE", "CLIENT", "ISSUER", "SCOPE", "Issuing"]
 
 ISSUER = "https://issuer.bench.invalid"
 AUDIENCE = "https://api.bench.invalid"
 SCOPE = "hello:read"
+CLIENT = "good"
 _KID = "bench-1"
 _BYTES = 32
 _SECONDS = 24 * 3600

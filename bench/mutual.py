@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Self
 from bench.load import openssl_conf
 from bench.machine import BenchError, survey
 from bench.processes import Command, Group, spent
-from bench.scale import Serving
+from bench.scale import policy_of
+from bench.serving import Serving
 from bench.steady import client_context, connect, request
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def measure_mutual(rounds: int, tell: Callable[[str], None], *, revoked: int = R
     core, ours, theirs = machine.server_core, list[float](), list[float]()
     with tempfile.TemporaryDirectory(prefix="bench-mutual-") as folder:
         directory = Path(folder)
-        serving = Serving("envoy", revoked, directory, core=core)
+        serving = Serving(policy_of("envoy"), directory, revoked=revoked, core=core)
         try:
             serving.wait()
             shown = serving.clients(["good"])["good"]

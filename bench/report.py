@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from bench.summary import BASE_HANDSHAKE, BASE_REQUEST, spread
+from bench.summary import BASE_HANDSHAKE, BASE_REQUEST, THEIRS, spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bench.summary import Line, Spread, Target
+    from bench.today import Today
 
-__all__ = ["show", "show_guard", "show_targets"]
+__all__ = ["show", "show_guard", "show_targets", "show_today"]
 
 _MICRO, _MILLI, _MEGA = 1e6, 1e3, 1e-6
 
@@ -46,6 +47,20 @@ def show_guard(console: Console, app: Sequence[float], guard: Mapping[str, Seque
     for name, added in guard.items():
         ratios = [one / own for one, own in zip(added, app, strict=True)]
         table.add_row(name, _scaled(spread(added), _MICRO, 1), _scaled(spread(ratios), 1, 2))
+    console.print(table)
+
+
+def show_today(console: Console, found: Today) -> None:
+    """What is asked, by server."""
+    table = Table(title="the same policy, CPU of all server processes: median (least-greatest of the rounds)")
+    for head in ("", "", "µs per request", f"ratio to {THEIRS}", "p50 ms"):
+        table.add_column(head, justify="right" if head else "left")
+    for asked, servers in found.costs.items():
+        for name, costs in servers.items():
+            wait = spread(found.waits[asked][name]).median
+            ratios = found.ratios(asked, name, THEIRS)
+            ratio = _scaled(spread(ratios), 1, 2) if ratios else "-"
+            table.add_row(asked, name, _scaled(spread(costs), _MICRO, 0), ratio, f"{wait * _MILLI:.2f}")
     console.print(table)
 
 

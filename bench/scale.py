@@ -20,37 +20,25 @@ import tempfile
 import threading
 import time
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.table import Table
 
 from bench.load import quantile
-from bench.machine import BenchError, survey
-from bench.processes import Command, Group, spent
-from bench.rows import APPS, PYTHON
+from bench.machine import BenchError
+from bench.rows import PYTHON
+from bench.serving import Serving
 from bench.steady import client_context, connect, request
-from sealgate.errors import ControlError
-from sealgate.pki.clients.naming import Asked
-from sealgate.pki.clients.orders import application
-from sealgate.pki.inspect import issuer_key_hash
-from sealgate.pki.keys import generate, spki, to_pem
-from sealgate.pki.state import State
-from sealgate.pki.store import Store
-from sealgate.pki.vault import ensure_authorities
-from sealgate.runtime.control import ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["Counted", "Found", "Serving", "fill", "handshakes", "main", "put"]
+__all__ = ["Counted", "Found", "handshakes", "main", "policy_of"]
 
 _ENGINES = {"envoy": "wsgi", "nginx": "wsgi", "apache": "wsgi", "gunicorn": "wsgi", "uvicorn": "asgi"}
 _ROOT = Path(__file__).parent.parent
-_READY_SECONDS = 180.0
 _AFTER = 1.5  # seconds after the answer that still belong to the swap
 _POLICY = """\
 [site]
@@ -106,94 +94,11 @@ class Found:
     keeper_memory: int
 
 
-def fill(state: State, names: Sequence[str], number: int) -> None:
-    """As :func:`put`, in a state directory that nobody serves."""
-    now = datetime.now(UTC)
-    with state.lock(), Store.open(state.store) as store:
-        authorities = ensure_authorities(state, store, tuple(names), now=now)
-        put(store, names[0], issuer_key_hash(authorities.clients.certificate), number)
-
-
-def put(store: Store, site: str, issuer: str, number: int) -> None:
-    """So many revoked certificates in the store, as if they had been issued; a third of them with a reason.
-
-    Their PEM is left out: nothing that is measured reads it, and a million would take a gigabyte.
-    """
-    now = datetime.now(UTC)
-    moments = [(now + timedelta(days=days)).isoformat(timespec="seconds") for days in (-2, 300, -1)]
-
-    def rows() -> Iterator[tuple[str, str, int]]:
-        for one in range(number):
-            mark = sha256(b"revoked %d" % one).hexdigest()
-            yield mark, f"{1 << 156 | int(mark[:38], 16):040X}", one
-
-    with store.writing() as connection:
-        connection.executemany(
-            "INSERT INTO certificates VALUES (?,'client',?,?,?,?,'[]',?,?,'',?)",
-            (
-                (mark, site, issuer, serial, f"CN=revoked-{one}", moments[0], moments[1], moments[0])
-                for mark, serial, one in rows()
-            ),
-        )
-        connection.executemany(
-            "INSERT INTO revocations VALUES (?,?,?)",
-            ((mark, moments[2], "unspecified" if one % 3 else "key-compromise") for mark, _, one in rows()),
-        )
-
-
-class Serving:
-    """One engine under way, with so many revoked; on one core where told."""
-
-    def __init__(self, engine: str, number: int, directory: Path, *, core: int | None = None) -> None:
-        machine = survey()
-        self.at = (machine.address, machine.free_port())
-        self._directory, self.state = directory, directory / "state"
-        names = ("localhost", machine.address)
-        fill(State.open(self.state), names, number)
-        policy = directory / "sealgate.toml"
-        facts = {"address": machine.address, "port": self.at[1], "kind": _ENGINES[engine], "engine": engine}
-        policy.write_text(_POLICY.format(**facts))
-        (directory / "apps.py").write_text((APPS / "apps.py").read_text())
-        argv = (PYTHON, "-m", "sealgate", "serve", "--state", str(self.state), "--config", str(policy))
-        self.group = Group((Command(argv, cwd=APPS),), core=core, logs=directory)
-
-    def clients(self, names: Sequence[str]) -> dict[str, Path]:
-        """A certificate for each, with its key, PEM; once the keeper answers."""
-        keys = {name: generate("ecdsa-p256") for name in names}
-        wanted = [application(Asked(name=name), spki(key)) for name, key in keys.items()]
-        answer = self._ask(order="client-issue", applications=wanted)
-        found = {}
-        for told in answer["issued"]:
-            found[told["name"]] = path = self._directory / f"{told['name']}.pem"
-            path.write_bytes(to_pem(keys[told["name"]]) + (told["pem"] + answer["issuer"]).encode())
-        return found
-
-    def wait(self) -> float:
-        """Seconds until it listens."""
-        self.group.wait_for(self._answers, seconds=_READY_SECONDS)
-        return time.monotonic() - self.group.started
-
-    def _answers(self) -> bool:
-        try:
-            self._ask(order="status")
-        except ControlError:
-            return False
-        return True
-
-    def _ask(self, **order: object) -> dict[str, Any]:
-        return ask(self.state, order)
-
-    def cpu(self) -> tuple[float, float]:
-        """Of the keeper, and of all others; the ended ones that were waited for too."""
-        keeper, *_ = self.group.roots
-        # The keeper's waited-for children are others: workers, and an nginx that was tried.
-        own, waited = spent(keeper)
-        others = [spent(pid) for pid in self.group.pids() if pid != keeper]
-        return own, waited + sum(one + ended for one, ended in others)
-
-    def revoke(self, name: str) -> dict[str, Any]:
-        """As `sealgate client revoke` does."""
-        return self._ask(order="client-revoke", which=name, reason="key-compromise")
+def policy_of(engine: str) -> Callable[[str, int], str]:
+    """For :class:`~bench.serving.Serving`."""
+    return lambda address, port: _POLICY.format(
+        address=address, port=port, kind=_ENGINES[engine], engine=engine
+    )
 
 
 def _served(context: ssl.SSLContext, at: tuple[str, int]) -> bool:
@@ -294,7 +199,7 @@ def _measured(engine: str, number: int, call: argparse.Namespace) -> Found:
     with tempfile.TemporaryDirectory(prefix="bench-scale-") as folder:
         if os.geteuid() == 0:  # servers' workers are other users then
             Path(folder).chmod(0o711)
-        serving = Serving(engine, number, Path(folder))
+        serving = Serving(policy_of(engine), Path(folder), revoked=number)
         try:
             return _of(serving, engine, number, call)
         finally:

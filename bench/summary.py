@@ -18,6 +18,7 @@ __all__ = [
     "BASE_HANDSHAKE",
     "BASE_REQUEST",
     "PAIRS",
+    "THEIRS",
     "Line",
     "Spread",
     "Target",
@@ -32,6 +33,8 @@ __all__ = [
 BASE_REQUEST = "nginx-gunicorn"
 BASE_HANDSHAKE = "nginx-granian"
 OURS = "sealgate-wsgi"
+THEIRS = "nginx → Gunicorn"
+"""What people build today, in ``bench.today``."""
 
 _REQUEST_AT_MOST = 0.4
 _HANDSHAKE_AT_MOST = 0.9

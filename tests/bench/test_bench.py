@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 def bench(*options: str) -> subprocess.CompletedProcess[str]:
     call = [sys.executable, "-m", "bench", *options]
-    return subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
+    return subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
 
 
 def test_the_rows_that_targets_need_are_there_and_ids_are_unique() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from bench.scale import put
+from bench.serving import put
 from sealgate.pki.inspect import issuer_key_hash
 from sealgate.pki.state import State
 from sealgate.pki.store import Store

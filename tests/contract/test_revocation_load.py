@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.scale import put
+from bench.serving import put
 from sealgate.pki.clients.naming import Asked
 from sealgate.pki.clients.orders import application
 from sealgate.pki.inspect import issuer_key_hash

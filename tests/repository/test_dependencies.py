@@ -29,6 +29,7 @@ PACKAGES = {
     "pydantic_core": "pydantic-core",
     "yaml": "pyyaml",
     "jsonschema_rs": "jsonschema-rs",
+    "jwt": "pyjwt",
     "importlinter": "import-linter",
 }
 LOCAL = {"sealgate", "tests", "tools", "bench", "examples", "_typeshed"}  # the last: of type checkers alone
