@@ -102,7 +102,6 @@ def today_targets(found: Today | None) -> tuple[Target, ...]:
             THEIRS,
             _AT_MOST,
         ),
-        ("the same, an order of 1 KiB that nobody validates", POST, OURS, THEIRS, _AT_MOST),
         ("CPU per request, 100,000 networks denied / none, Envoy", GET, OURS_LISTED, OURS, _LIST_AT_MOST),
     )
     told = []
